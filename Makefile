@@ -1,0 +1,3 @@
+.PHONY: venv
+venv:
+	python3 -m venv .venv && .venv/bin/pip install -q -e . --group dev

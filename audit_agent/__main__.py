@@ -1,0 +1,5 @@
+"""`python -m audit_agent` is `audit-agent`."""
+
+from audit_agent.cli import main
+
+main()

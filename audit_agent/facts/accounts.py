@@ -1,0 +1,68 @@
+"""Accounts: passwd(5), and of shadow(5) the state of each password."""
+
+from msgspec import Struct
+
+from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote
+
+_NO_LOGIN = ("/nologin", "/false", "/sync", "/shutdown", "/halt", "/true")
+
+
+class Account(Struct, frozen=True):
+    """One line of passwd(5). `uid` is None where the field is not a number.
+
+    `password_field` is the second field: "x" defers to shadow(5), empty asks for no password. A
+    hash that still stands there is cut by the collector.
+    """
+
+    name: str
+    uid: int | None
+    shell: str
+    password_field: str
+    quote: Quote
+
+    @property
+    def can_log_in(self) -> bool:
+        """Whether the shell lets somebody in; an empty field means /bin/sh."""
+        return not self.shell.endswith(_NO_LOGIN)
+
+
+class Password(Struct, frozen=True):
+    """The state of one password: "empty", "none", "locked+..." or "$" and the algorithm's id."""
+
+    name: str
+    state: str
+    quote: Quote
+
+
+def read_accounts(evidence: Evidence) -> list[Account]:
+    """Every account of /etc/passwd.
+
+    Raises:
+        EvidenceMissing: /etc/passwd was not readable.
+    """
+    section = evidence["file:/etc/passwd"]
+    accounts: list[Account] = []
+    for number, line in enumerate(section.lines, 1):
+        fields = line.split(":")
+        if len(fields) < 7 or line.startswith("#"):
+            continue
+        uid = int(fields[2]) if fields[2].isascii() and fields[2].isdigit() else None
+        quote = Quote(section.name, number, number)
+        accounts.append(Account(fields[0], uid, fields[6].strip(), fields[1], quote))
+    if not accounts:
+        raise EvidenceMissing(section.name, Gap.FAILED)
+    return accounts
+
+
+def read_passwords(evidence: Evidence) -> list[Password]:
+    """The state of every password.
+
+    Raises:
+        EvidenceMissing: /etc/shadow was not readable (it takes root).
+    """
+    section = evidence["accounts.shadow"]
+    return [
+        Password(fields[0], fields[1], Quote(section.name, number, number))
+        for number, line in enumerate(section.lines, 1)
+        if len(fields := line.split(":")) >= 2
+    ]

@@ -1,0 +1,1 @@
+"""The judging: one area is one Python file and one TOML file of words and law."""

@@ -1,0 +1,1 @@
+"""The formats: one format is one file with a `render`."""
