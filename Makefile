@@ -1,3 +1,50 @@
-.PHONY: venv
-venv:
-	python3 -m venv .venv && .venv/bin/pip install -q -e . --group dev
+# The two that matter: `make audit` audits this machine, `make test` runs everything.
+# Both set up what they need. PYTHON=/path/to/python3 chooses the Python.
+.PHONY: audit test lint types units lock catalogue benchmark clean
+
+export PYTHON
+BIN = .venv/bin
+LOCK = $(BIN)/uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-annotate --allow-unsafe
+
+audit:
+	@tools/setup.sh run
+	@$(BIN)/audit-agent run
+
+test:
+	@tools/setup.sh test
+	@$(MAKE) --no-print-directory lint types units
+
+lint:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/shellcheck tools/*.sh .ci/run
+	$(BIN)/audit-agent collect --script | $(BIN)/shellcheck -s sh -
+
+types:
+	$(BIN)/mypy
+	$(BIN)/pyright audit_agent checks reports
+
+units:
+	$(BIN)/pytest -n auto
+
+# What follows is for maintainers.
+
+lock: # choose the newest versions that pyproject.toml allows, for every platform at once
+	$(LOCK) pyproject.toml -o requirements/run.lock
+	$(LOCK) -c requirements/run.lock --group dev -o requirements/dev.lock
+	echo 'python-iptables>=1.2' | $(LOCK) - -o requirements/iptables.lock
+	printf 'pip>=25\nsetuptools>=77\n' | $(LOCK) - -o requirements/pip.lock
+
+catalogue: # Chinese for the command line: collect the sentences, then compile what is translated
+	$(BIN)/pybabel -q extract -k _ -k translate --no-location --omit-header --sort-output \
+		-o audit_agent/locale/messages.pot audit_agent/cli
+	$(BIN)/pybabel -q update --omit-header -N --no-wrap -i audit_agent/locale/messages.pot -d audit_agent/locale -l zh_CN
+	$(BIN)/pybabel -q compile -d audit_agent/locale
+
+benchmark:
+	@tools/setup.sh test
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -321,12 +321,8 @@ def digest(evidence: Evidence) -> str:
     return hashlib.sha256(_manifest(evidence)).hexdigest()
 
 
-def save(evidence: Evidence, path: Path) -> str:
-    """Write the evidence file (mode 0600, whole or not at all) and return its `digest`.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def pack(evidence: Evidence) -> tuple[bytes, str]:
+    """The evidence file's bytes, and the evidence's `digest`."""
     manifest = _manifest(evidence)
     sealed = hashlib.sha256(manifest).hexdigest()
     packed = io.BytesIO()
@@ -336,7 +332,17 @@ def save(evidence: Evidence, path: Path) -> str:
         entries = msgspec.json.decode(manifest, type=_Manifest).sections
         for entry, section in zip(entries, evidence.sections.values(), strict=True):
             archive.writestr(entry.file, section.stdout)
-    write_atomically(path, packed.getvalue(), mode=0o600)
+    return packed.getvalue(), sealed
+
+
+def save(evidence: Evidence, path: Path) -> str:
+    """Write the evidence file (mode 0600, whole or not at all) and return its `digest`.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    data, sealed = pack(evidence)
+    write_atomically(path, data, mode=0o600)
     return sealed
 
 
