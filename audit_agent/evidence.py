@@ -18,6 +18,8 @@ from audit_agent.model import Evidence, Gap, Identity, Privilege, Section
 STREAM_LIMIT = 64 * 1024 * 1024
 """The most a stream may hold, unpacked, in bytes: what a host sends is not trusted."""
 
+_STDERR_LIMIT = 4000
+
 FORMAT = "audit-agent/evidence/1"
 _HEADER = re.compile(rb"^AUDIT-AGENT-STREAM/1 ([0-9a-f]{32}) (\S+) (plain|gzip)\r?\n", re.MULTILINE)
 _DENIED = re.compile(
@@ -157,15 +159,15 @@ def _judged(
         truncated=truncated,
         gap=Gap.TRUNCATED if truncated else _gap(status, stderr),
         stdout=stdout[:most] if truncated else stdout,
-        stderr=stderr,
+        stderr=stderr[:_STDERR_LIMIT],
     )
 
 
 def _gap(status: int | None, stderr: bytes) -> Gap | None:
-    """What an exit status means: 124 and 137 are timeout(1)'s, 126 and 127 the shell's."""
+    """What an exit status means: 124, 137 and 143 (busybox) are timeout(1)'s, 126 and 127 the shell's."""
     if status == 0:
         return None
-    if status in {124, 137}:
+    if status in {124, 137, 143}:
         return Gap.TIMEOUT
     if status == 127:
         return Gap.NO_TOOL

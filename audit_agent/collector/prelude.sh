@@ -20,7 +20,10 @@ export PATH
 umask 077
 nl='
 '
-tab=$(printf '\t')
+
+# ksh93 waits for the whole of a pipeline only under pipefail, and frame() needs that.
+# shellcheck disable=SC3040 # only ksh93 comes here
+case ${KSH_VERSION:-} in *93*) set -o pipefail ;; esac
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -79,7 +82,7 @@ frame() {
                 {
                     "$@" </dev/null 3>&- 5>&- 6>&-
                     echo "$nl@$N status $?" >&5
-                } 2>&1 >&6 | cut_at 4000
+                } 2>&1 >&6 | sed -n '1,40p' # reads all, so that nothing dies of SIGPIPE
             } 6>&1 >&5 | cut_at "$frame_limit" >&3
         } 5>&1
     )
