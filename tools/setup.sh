@@ -35,21 +35,30 @@ install_debian() { # PACKAGE...: quietly, and only what is missing
         chmod 755 $policy
     fi
     status=0
+    log=$(mktemp)
     # shellcheck disable=SC2086 # a list of words
     {
         DEBIAN_FRONTEND=noninteractive apt-get update -q &&
             DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
-    } >.venv-apt.log 2>&1 || status=$?
+    } >"$log" 2>&1 || status=$?
     [ -z "$policy" ] || rm -f "$policy"
     if [ "$status" -ne 0 ]; then
-        tail -5 .venv-apt.log >&2
-        say "apt-get failed; its output is in .venv-apt.log"
+        tail -5 "$log" >&2
+        say "apt-get failed; its output is in $log"
         return 1
     fi
-    rm -f .venv-apt.log
+    rm -f "$log"
 }
 
 is_root_on_debian() { [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; }
+
+pip_install() { # what it says is only of interest when it fails
+    if ! .venv/bin/python -m pip install -q --disable-pip-version-check "$@" >.venv/pip.log 2>&1
+    then
+        tail -15 .venv/pip.log >&2
+        return 1
+    fi
+}
 
 make_venv() {
     python=$(find_python)
@@ -64,11 +73,8 @@ make_venv() {
     fi
     rm -rf .venv
     "$python" -m venv .venv
-    .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes \
-        -r requirements/pip.lock
+    pip_install --require-hashes -r requirements/pip.lock
 }
-
-pip_install() { .venv/bin/python -m pip install -q --disable-pip-version-check "$@"; }
 
 # The stamps hold what was installed from; a moved checkout needs a new environment too.
 inputs() { { pwd; cat requirements/*.lock pyproject.toml setup.cfg; } | cksum; }
