@@ -17,12 +17,32 @@ confinement() { # signs of a container, one a line
     [ -e /run/systemd/container ] && echo "/run/systemd/container $(cat /run/systemd/container)"
     { tr '\0' '\n' </proc/1/environ | grep '^container='; } 2>/dev/null
     grep -E '/(docker|lxc|kubepods|libpod|containerd)' /proc/1/cgroup 2>/dev/null
-    grep '^CapEff' /proc/self/status 2>/dev/null
+    grep -e '^CapEff' -e '^CapBnd' /proc/self/status 2>/dev/null
     true
 }
 init_process() {
     cat /proc/1/comm
     readlink /proc/1/exe 2>/dev/null
+    true
+}
+units() { # which services run; the first word of the section's command names the init system
+    if [ -d /run/systemd/system ] && have systemctl; then
+        run host.units 1048576 10 systemctl list-units --all --plain --no-legend --no-pager \
+            --type=service,timer,socket
+        run host.unit-files 1048576 10 systemctl list-unit-files --no-legend --no-pager \
+            --type=service,timer,socket
+    elif have rc-status; then
+        run host.units 1048576 10 rc-status --all --nocolor
+        run host.unit-files 1048576 10 rc-update show
+    else
+        none host.units no-tool
+        frame host.unit-files 1048576 'ls /etc/rc2.d ... /etc/rc5.d' start_links
+    fi
+}
+start_links() {
+    for start_links_f in /etc/rc[2-5].d/S* /etc/rc.d/rc[2-5].d/S*; do
+        [ -e "$start_links_f" ] && echo "$start_links_f"
+    done
     true
 }
 collect_host() {
@@ -37,8 +57,9 @@ collect_host() {
     fi
     file /proc/uptime 128
     frame host.birth 4096 "stat -c '%n %W %Y' (files made when the system was installed)" birth
-    frame host.confinement 4096 '/.dockerenv, /proc/1/environ, /proc/1/cgroup, CapEff' confinement
+    frame host.confinement 4096 '/.dockerenv, /proc/1/environ, /proc/1/cgroup, CapEff, CapBnd' confinement
     frame host.init 256 '/proc/1/comm, /proc/1/exe' init_process
+    units
     file /etc/os-release 8192
     file /usr/lib/os-release 8192
     file /etc/debian_version 256
