@@ -4,6 +4,7 @@
 
 export PYTHON
 BIN = .venv/bin
+LOCALE = audit_agent/locale
 LOCK = $(BIN)/uv pip compile -q -U --universal --python-version 3.11 --generate-hashes --no-header \
 	--no-annotate --allow-unsafe
 
@@ -36,11 +37,15 @@ lock: # choose the newest versions that pyproject.toml allows, for every platfor
 	echo 'python-iptables>=1.2' | $(LOCK) - -o requirements/iptables.lock
 	printf 'pip>=25\nsetuptools>=77\n' | $(LOCK) - -o requirements/pip.lock
 
-catalogue: # Chinese for the command line: collect the sentences, then compile what is translated
+catalogue: # the catalogue of checks, and the command line's Chinese: collect sentences, compile
+	$(BIN)/audit-agent checks --format md --lang en >docs/checks.md
+	$(BIN)/audit-agent checks --format md --lang zh >docs/checks.zh-CN.md
 	$(BIN)/pybabel -q extract -k _ -k translate --no-location --omit-header --sort-output \
-		-o audit_agent/locale/messages.pot audit_agent/cli
-	$(BIN)/pybabel -q update --omit-header -N --no-wrap -i audit_agent/locale/messages.pot -d audit_agent/locale -l zh_CN
-	$(BIN)/pybabel -q compile -d audit_agent/locale
+		-o $(LOCALE)/messages.pot audit_agent/cli \
+		"$$($(BIN)/python -c 'import click, os; print(os.path.dirname(click.__file__))')"
+	$(BIN)/pybabel -q update -N --ignore-obsolete --ignore-pot-creation-date -w 100 \
+		-i $(LOCALE)/messages.pot -d $(LOCALE) -l zh_CN
+	$(BIN)/pybabel -q compile -d $(LOCALE)
 
 benchmark:
 	@tools/setup.sh test
