@@ -125,11 +125,12 @@ def test_fail_on(tmp_path):
     assert agent(*words, "--fail-on", "info", cwd=tmp_path).returncode == 0
 
 
-def test_nothing_judged_is_not_success(tmp_path, collected):
+def test_nothing_judged_is_not_success(tmp_path):
     """An audit whose every row is unknown says so (no evidence but a name and a clock)."""
     nonce = "0" * 32
     body = "".join(
-        f"@{nonce} begin {name}\nx\n{text}\n\n@{nonce} end 0 100\n\n@{nonce} status 0\n@{nonce} close\n"
+        f"@{nonce} begin {name}\nx\n{text}\n\n"
+        f"@{nonce} end 0 100\n\n@{nonce} status 0\n@{nonce} close\n"
         for name, text in (("host.name", "bare"), ("host.clock", "2026-11-24T04:00:00Z\n+0800"))
     )
     stream = f"AUDIT-AGENT-STREAM/1 {nonce} 0.1.0 plain\n{body}@{nonce} done\n"

@@ -69,7 +69,8 @@ def test_the_wheel_finds_its_checks_from_anywhere(wheel, tmp_path):
     (tmp_path / "site" / "checks").mkdir()
     (tmp_path / "site" / "checks" / "__init__.py").write_text("raise ImportError('not ours')\n")
     code = (
-        "import sys; sys.path.insert(0, 'site'); import audit_agent; from audit_agent import plugins;"
+        "import sys; sys.path.insert(0, 'site'); import audit_agent;"
+        "from audit_agent import plugins;"
         "assert 'site' in audit_agent.__file__; print(len(plugins.checks()), *plugins.formats())"
     )
     done = subprocess.run(

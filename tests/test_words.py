@@ -32,15 +32,15 @@ def test_every_sentence_of_the_command_line_is_translated():
         assert not list(message.check(catalogue))
 
 
-def _key(message_id):
-    """A plural's ids are a list here and a tuple there."""
-    return message_id if isinstance(message_id, str) else tuple(message_id)
+def _singular(catalogue):
+    found = {m.id: m.string for m in catalogue if isinstance(m.id, str) and m.id and m.string}
+    assert found
+    return found
 
 
 def test_the_compiled_catalogue_is_in_step():
     with CATALOGUE.open("rb") as po, CATALOGUE.with_suffix(".mo").open("rb") as mo:
-        wanted = {_key(m.id): m.string for m in read_po(po) if m.id and m.string and any(m.string)}
-        compiled = {_key(m.id): m.string for m in read_mo(mo) if m.id}
+        wanted, compiled = _singular(read_po(po)), _singular(read_mo(mo))
     assert compiled == wanted
 
 
