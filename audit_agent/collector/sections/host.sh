@@ -17,7 +17,7 @@ confinement() { # signs of a container, one a line
     [ -e /run/systemd/container ] && echo "/run/systemd/container $(cat /run/systemd/container)"
     { tr '\0' '\n' </proc/1/environ | grep '^container='; } 2>/dev/null
     grep -E '/(docker|lxc|kubepods|libpod|containerd)' /proc/1/cgroup 2>/dev/null
-    grep -e '^CapEff' -e '^CapBnd' /proc/self/status 2>/dev/null
+    grep '^CapEff' /proc/self/status 2>/dev/null
     true
 }
 init_process() {
@@ -57,7 +57,7 @@ collect_host() {
     fi
     file /proc/uptime 128
     frame host.birth 4096 "stat -c '%n %W %Y' (files made when the system was installed)" birth
-    frame host.confinement 4096 '/.dockerenv, /proc/1/environ, /proc/1/cgroup, CapEff, CapBnd' confinement
+    frame host.confinement 4096 '/.dockerenv, /proc/1/environ, /proc/1/cgroup, CapEff' confinement
     frame host.init 256 '/proc/1/comm, /proc/1/exe' init_process
     units
     file /etc/os-release 8192
