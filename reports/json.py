@@ -7,6 +7,7 @@ The structs here are the contract; they are built from the model and are never a
 import datetime as dt
 
 import msgspec
+
 from audit_agent.model import Finding, HostReport, Quote, Results, Text
 
 SCHEMA = "audit-agent/results/1"
