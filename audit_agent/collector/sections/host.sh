@@ -58,6 +58,7 @@ collect_host() {
     file /proc/uptime 128
     frame host.birth 4096 "stat -c '%n %W %Y' (files made when the system was installed)" birth
     frame host.confinement 4096 '/.dockerenv, /proc/1/environ, /proc/1/cgroup, CapEff' confinement
+    file /proc/2/comm 64 # kthreadd, unless this is another PID namespace than the kernel's own
     frame host.init 256 '/proc/1/comm, /proc/1/exe' init_process
     units
     file /etc/os-release 8192
