@@ -19,16 +19,17 @@ clock_timesync() {
     true
 }
 clock_jobs() { # programs that set the clock now and then
-    grep -HE 'ntpdate|sntp|chronyd +-[a-z]*q|ntpd +-[a-z]*q|rdate|htpdate|hwclock +(-s|--hctosys)' \
-        /etc/crontab /etc/cron.d/* /etc/cron.hourly/* /etc/cron.daily/* /var/spool/cron/* \
-        /var/spool/cron/*/* /etc/crontabs/* /etc/rc.local /etc/rc.d/rc.local /etc/init.d/ntpdate \
-        2>/dev/null
-    if [ -r /var/spool/cron ] && [ -x /var/spool/cron ]; then echo 'all crontabs are visible'; fi
-    true
+    grep -E 'ntpdate|sntp|chronyd +-[a-z]*q|ntpd +-[a-z]*q|rdate|htpdate|hwclock +(-s|--hctosys)' \
+        /dev/null /etc/crontab /etc/cron.d/* /etc/cron.hourly/* /etc/cron.daily/* /var/spool/cron/* \
+        /var/spool/cron/*/* /etc/crontabs/* /etc/rc.local /etc/rc.d/rc.local \
+        /etc/systemd/system/*.service 2>/dev/null
+    for clock_f in /var/spool/cron /var/spool/cron/crontabs /var/spool/cron/tabs /etc/cron.d; do
+        if [ -e "$clock_f" ] && [ ! -r "$clock_f" ]; then return 0; fi
+    done
+    echo 'all crontabs are visible'
 }
-clock_agents() { # what a hypervisor offers a guest for its clock
-    for clock_f in /sys/bus/vmbus/drivers/hv_utils /sys/bus/vmbus/drivers/hv_util \
-        /dev/ptp_hyperv /dev/ptp_kvm; do
+clock_agents() { # what sets a guest's clock without a time service
+    for clock_f in /sys/bus/vmbus/drivers/hv_util*; do
         [ -e "$clock_f" ] && echo "$clock_f"
     done
     have vmware-toolbox-cmd && bounded 3 vmware-toolbox-cmd timesync status

@@ -206,7 +206,11 @@ patches_rpm_security() { # security advisories that name an installed package in
             id = severity = issued = module = ""
             next
         }
-        $1 == "id" && id == "" { id = $2; if (security) seen[dir]++; next }
+        $1 == "id" && id == "" {
+            id = $2
+            if (security) { seen[dir]++; last[dir] = id }
+            next
+        }
         $1 == "severity" { severity = $2; next }
         $1 ~ /^issued / { issued = attribute("date"); next }
         $1 ~ /^collection/ { module = ""; next }
@@ -216,12 +220,11 @@ patches_rpm_security() { # security advisories that name an installed package in
             if (!(name in installed)) next
             version = attribute("version")
             release = attribute("release")
-            if (!(dir SUBSEP id in told)) { told[dir, id] = 1; known[dir]++ }
             if ((name, version, release) in exact) next
             print "offer", dir, id, severity, issued, name, attribute("epoch"), version, release,
                 attribute("arch"), module
         }
-        END { for (dir in seen) print "count", dir, seen[dir], known[dir] + 0 }'
+        END { for (dir in seen) print "count", dir, seen[dir], last[dir] }'
 }
 # Upgrades in the logs of dnf 4 (dated) and yum 3 (which leaves out the year).
 patches_rpm_log() {

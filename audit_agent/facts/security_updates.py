@@ -1,0 +1,395 @@
+"""Security updates that the host's own package lists offer, and why they may not be all."""
+
+import configparser
+import datetime as dt
+import re
+from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
+
+from msgspec import Struct
+
+from audit_agent.facts.packages import Package, epoch_time
+from audit_agent.facts.system import System
+from audit_agent.facts.versions import debian_key, rpm_evr, rpm_key
+from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote
+
+_ORIGINS = {"debian": ("Debian",), "ubuntu": ("Ubuntu", "UbuntuESM", "UbuntuESMApps")}
+"""Who publishes a distribution's security suite (the Release file's Origin)."""
+
+_ADVISORIES = {
+    "almalinux": ("ALSA-",),
+    "alinux": ("ALINUX",),
+    "amzn": ("ALAS",),
+    "anolis": ("ANSA-",),
+    "fedora": ("FEDORA-",),
+    "ol": ("ELSA-",),
+    "openeuler": ("openEuler-SA-", "OESA-", "openEuler-HotPatchSA-"),
+    "opensuse-leap": ("openSUSE-", "SUSE-"),
+    "rhel": ("RHSA-",),
+    "rocky": ("RLSA-",),
+    "sles": ("SUSE-",),
+    "sles_sap": ("SUSE-",),
+}
+"""How a distribution numbers its own advisories; those of an add-on repository do not cover it."""
+
+
+class Update(Struct, frozen=True):
+    """A newer version of an installed package.
+
+    `source` is the advisory's id, or the suite where the lists have no advisories. `severity` is
+    lower-case, "" where the lists do not tell; likewise `issued` is None.
+    """
+
+    package: str
+    architecture: str
+    installed: str
+    candidate: str
+    source: str
+    severity: str
+    issued: dt.date | None
+    held: bool
+    quote: Quote
+
+
+class Doubt(Struct, frozen=True):
+    """Why the lists may not hold every security update.
+
+    `reason` is a fixed word: no-lists, no-suite, no-list, broken-list, no-advisories, no-metadata.
+    """
+
+    reason: str
+    subject: str
+    quotes: tuple[Quote, ...]
+
+
+class Source(Struct, frozen=True):
+    """A list that was read: a suite or a repository.
+
+    `checked` is when the publisher dated it (apt) or the host last asked for it (rpm); `changed`
+    is the newest date inside it.
+    """
+
+    name: str
+    checked: dt.datetime
+    changed: dt.datetime
+    quote: Quote
+
+
+class SecurityUpdates(Struct, frozen=True):
+    """What is pending, which lists say so, and what they leave open."""
+
+    pending: tuple[Update, ...]
+    sources: tuple[Source, ...]
+    doubts: tuple[Doubt, ...]
+
+
+def read_security_updates(
+    evidence: Evidence, system: System, packages: list[Package]
+) -> SecurityUpdates:
+    """Compare the installed packages with the lists that lie on the host.
+
+    Raises:
+        EvidenceMissing: the lists could not be read.
+    """
+    manager = packages[0].manager
+    if manager == "dpkg":
+        return _apt(evidence, system, packages)
+    if manager == "rpm":
+        return _rpm(evidence, system, packages)
+    doubt = Doubt("no-advisories", "apk", (packages[0].quote,))
+    return SecurityUpdates((), (), (doubt,))
+
+
+# --- apt ---
+
+
+class _Suite(Struct):
+    """A Release file's own words about its suite."""
+
+    path: str
+    fields: dict[str, str]
+    first: int
+    last: int = 0
+
+    @property
+    def name(self) -> str:
+        return self.fields.get("Codename") or self.fields.get("Suite") or self.path
+
+    def is_security_of(self, system: System) -> bool:
+        """Whether the distribution itself publishes it, as this release's security suite."""
+        words = " ".join(self.fields.get(key, "") for key in ("Label", "Suite", "Codename"))
+        names = (self.fields.get("Suite", ""), self.fields.get("Codename", ""))
+        codename = _codename(system)
+        return (
+            "security" in words.lower()
+            and self.fields.get("Origin") in _ORIGINS.get(system.id, ())
+            and bool(codename)
+            and any(re.match(rf"{re.escape(codename)}(?:[-/]|$)", name) for name in names)
+        )
+
+
+def _codename(system: System) -> str:
+    """The word in the brackets of VERSION: "12 (bookworm)", "22.04.3 LTS (Jammy Jellyfish)"."""
+    found = re.search(r"\((\w+)", system.version)
+    return found[1].lower() if found else ""
+
+
+def _suites(evidence: Evidence) -> list[_Suite]:
+    section = evidence["patches.apt-suites"]
+    suites: dict[str, _Suite] = {}
+    for number, line in enumerate(section.lines, 1):
+        path, _, rest = line.partition(":")
+        key, _, value = rest.partition(":")
+        suite = suites.setdefault(path, _Suite(path, {}, number))
+        suite.fields.setdefault(key, value.strip())
+        suite.last = number
+    return list(suites.values())
+
+
+def _apt(evidence: Evidence, system: System, packages: list[Package]) -> SecurityUpdates:
+    section = evidence["patches.apt-security"]
+    security = [suite for suite in _suites(evidence) if suite.is_security_of(system)]
+    if not security:
+        quotes = (Quote("patches.apt-suites"),)
+        reason = "no-suite" if _suites(evidence) else "no-lists"
+        return SecurityUpdates((), (), (Doubt(reason, system.pretty_name, quotes),))
+    by_path = {suite.path: suite for suite in security}
+    sources: list[Source] = []
+    doubts: list[Doubt] = []
+    for suite in security:
+        quote = Quote("patches.apt-suites", suite.first, suite.last)
+        try:
+            dated = parsedate_to_datetime(suite.fields["Date"])
+        except (KeyError, ValueError):
+            doubts.append(Doubt("broken-list", suite.path, (quote,)))
+            continue
+        dated = dated if dated.tzinfo else dated.replace(tzinfo=dt.UTC)
+        sources.append(Source(suite.name, dated, dated, quote))
+    rows = [
+        (line.split("\t"), Quote(section.name, number, number))
+        for number, line in enumerate(section.lines, 1)
+    ]
+    doubts += _apt_doubts(rows, by_path, packages)
+    pending = _apt_pending(rows, by_path, packages)
+    return SecurityUpdates(tuple(pending), tuple(sources), tuple(doubts))
+
+
+_Row = tuple[list[str], Quote]
+
+
+def _apt_doubts(
+    rows: list[_Row], suites: dict[str, _Suite], packages: list[Package]
+) -> Iterator[Doubt]:
+    """Every architecture that is installed needs its list of the main component, and a full one."""
+    read: dict[str, set[str]] = {}
+    for fields, quote in rows:
+        if fields[0] == "failed" and fields[1] in suites:
+            yield Doubt("broken-list", fields[2], (quote,))
+        elif fields[0] == "list" and fields[1] in suites and fields[3:4] not in ([], ["0"], [""]):
+            found = re.search(r"_main_binary-([a-z0-9-]+)_Packages", fields[2])
+            if found:
+                read.setdefault(fields[1], set()).add(found[1])
+    used = {package.architecture for package in packages} - {"all"}
+    base = [path for path in suites if suites[path].fields.get("Origin") in {"Debian", "Ubuntu"}]
+    if not base:
+        yield Doubt("no-suite", ", ".join(suites), (Quote("patches.apt-suites"),))
+    for architecture in sorted(used):
+        if base and not any(architecture in read.get(path, set()) for path in base):
+            yield Doubt("no-list", architecture, (Quote("patches.apt-security"),))
+
+
+def _apt_pending(
+    rows: list[_Row], suites: dict[str, _Suite], packages: list[Package]
+) -> list[Update]:
+    """The highest newer version of each package."""
+    held = {(package.name, package.architecture): package.held for package in packages}
+    newest: dict[tuple[str, str], Update] = {}
+    for fields, quote in rows:
+        if fields[0] != "offer" or len(fields) != 6 or fields[5] not in suites:
+            continue
+        _, name, architecture, installed, candidate, path = fields
+        if debian_key(candidate) <= debian_key(installed):
+            continue
+        key = (name, architecture)
+        if key in newest and debian_key(newest[key].candidate) >= debian_key(candidate):
+            continue
+        suite = suites[path].name
+        newest[key] = Update(
+            name, architecture, installed, candidate, suite, "", None, held.get(key, False), quote
+        )
+    return sorted(newest.values(), key=lambda update: (update.package, update.architecture))
+
+
+# --- rpm ---
+
+
+class _Repository(Struct):
+    """One repository's metadata on the host."""
+
+    ident: str
+    folder: str
+    source: Source
+    advisories: bool
+
+
+def _rpm(evidence: Evidence, system: System, packages: list[Package]) -> SecurityUpdates:
+    section = evidence["patches.rpm-security"]
+    enabled = _enabled(evidence)
+    cached = _cached(evidence, enabled)
+    folders = {repository.folder for repository in cached}
+    rows = [
+        (line.split("\t"), Quote(section.name, number, number))
+        for number, line in enumerate(section.lines, 1)
+    ]
+    doubts = [
+        Doubt("no-metadata", ident, (quote,))
+        for ident, quote in sorted(enabled.items())
+        if ident not in {repository.ident for repository in cached}
+    ]
+    doubts += [
+        Doubt("broken-list", fields[2], (quote,))
+        for fields, quote in rows
+        if fields[0] == "failed" and fields[1] in folders
+    ]
+    prefixes = _ADVISORIES.get(system.id, ())
+    own = {
+        fields[1]
+        for fields, _ in rows
+        if fields[0] == "count" and fields[1] in folders and fields[3].startswith(prefixes or "\0")
+    }
+    if not own:
+        quotes = (Quote("patches.rpm-repos"), Quote(section.name))
+        doubts.append(Doubt("no-advisories", system.pretty_name, quotes))
+    pending = _rpm_pending(rows, folders, packages, _streams(evidence))
+    sources = tuple(
+        repository.source for repository in cached if not own or repository.folder in own
+    )
+    return SecurityUpdates(tuple(pending), sources, tuple(doubts))
+
+
+def _enabled(evidence: Evidence) -> dict[str, Quote]:
+    """The enabled repositories of dnf, yum and zypper, by id.
+
+    Raises:
+        EvidenceMissing: the configuration could not be read.
+    """
+    enabled: dict[str, Quote] = {}
+    folders = ["/etc/yum.repos.d"]
+    if "dir:/etc/zypp/repos.d" in evidence.sections:
+        folders.append("/etc/zypp/repos.d")
+    for folder in folders:
+        for section in evidence.directory(folder):
+            if not section.name.endswith(".repo"):
+                continue
+            if section.gap is not None:
+                raise EvidenceMissing(section.name, section.gap)
+            for ident, number in _repo_ids(section.lines):
+                enabled[ident] = Quote(section.name, number, number)
+    return enabled
+
+
+def _repo_ids(lines: list[str]) -> Iterator[tuple[str, int]]:
+    ident, number, on = "", 0, True
+    for at, line in enumerate([*lines, "[end]"], 1):
+        text = line.strip()
+        if text.startswith("[") and "]" in text:
+            if ident and on:
+                yield ident, number
+            ident, number, on = text[1 : text.index("]")], at, True
+            if ident == "main":
+                ident = ""
+        elif re.match(r"enabled\s*=", text):
+            on = text.partition("=")[2].strip().lower() in {"1", "yes", "true", "on"}
+
+
+def _cached(evidence: Evidence, enabled: dict[str, Quote]) -> list[_Repository]:
+    """The metadata of each enabled repository; of several copies the one last asked for."""
+    section = evidence["patches.rpm-repos"]
+    newest: dict[str, _Repository] = {}
+    for number, line in enumerate(section.lines, 1):
+        fields = line.split("\t")
+        checked = epoch_time(fields[1]) if len(fields) == 5 else None
+        if checked is None:
+            continue
+        folder, _, revision, stamp, updateinfo = fields
+        ident = _repo_of(folder)
+        if ident not in enabled:
+            continue
+        changed = epoch_time(stamp) if stamp != "0" else epoch_time(revision)
+        quote = Quote(section.name, number, number)
+        source = Source(ident, checked, changed or checked, quote)
+        if ident not in newest or newest[ident].source.checked < checked:
+            newest[ident] = _Repository(ident, folder, source, bool(updateinfo))
+    return [newest[ident] for ident in sorted(newest)]
+
+
+def _repo_of(folder: str) -> str:
+    """The id in /var/cache/dnf/ID-HASH/repodata, zypp/raw/ID/repodata, yum/ARCH/RELEASE/ID."""
+    name = folder.removesuffix("/repodata").rpartition("/")[2]
+    return re.sub(r"-[0-9a-f]{16}$", "", name) if "/yum/" not in folder else name
+
+
+def _streams(evidence: Evidence) -> set[str]:
+    """The enabled module streams ("nodejs:18") of /etc/dnf/modules.d."""
+    streams: set[str] = set()
+    try:
+        sections = evidence.directory("/etc/dnf/modules.d")
+    except EvidenceMissing as missing:
+        if missing.gap is Gap.NOT_COLLECTED:
+            return streams
+        raise
+    for section in sections:
+        parser = configparser.ConfigParser(strict=False, interpolation=None)
+        try:
+            parser.read_string(section.text)
+        except configparser.Error as error:
+            raise EvidenceMissing(section.name, Gap.FAILED, str(error)) from error
+        for name in parser.sections():
+            if parser.get(name, "state", fallback="") == "enabled":
+                streams.add(f"{name}:{parser.get(name, 'stream', fallback='')}")
+    return streams
+
+
+def _rpm_pending(
+    rows: list[_Row], folders: set[str], packages: list[Package], streams: set[str]
+) -> list[Update]:
+    """Advisories with a newer version than the newest installed (kernels lie side by side)."""
+    newest: dict[tuple[str, str], str] = {}
+    for package in packages:
+        key = (package.name, package.architecture)
+        if key not in newest or rpm_key(newest[key]) < rpm_key(package.version):
+            newest[key] = package.version
+    modular = {name for name, _ in newest if any(s.partition(":")[0] == name for s in streams)}
+    updates: dict[tuple[str, str, str], Update] = {}
+    for fields, quote in rows:
+        if fields[0] != "offer" or len(fields) != 11 or fields[1] not in folders:
+            continue
+        _, _, advisory, severity, issued, name, epoch, version, release, arch, module = fields
+        if (module and module not in streams) or (not module and name in modular):
+            continue
+        candidate = rpm_evr(epoch, version, release)
+        for key in {(name, arch), (name, "noarch")} & newest.keys():
+            if rpm_key(candidate) > rpm_key(newest[key]):
+                updates[advisory, name, key[1]] = Update(
+                    name,
+                    key[1],
+                    newest[key],
+                    candidate,
+                    advisory,
+                    severity.strip().lower(),
+                    _date(issued),
+                    held=False,
+                    quote=quote,
+                )
+    return [updates[key] for key in sorted(updates)]
+
+
+def _date(text: str) -> dt.date | None:
+    """The issued date of an advisory: "2026-03-01 00:00:00", or seconds since 1970."""
+    if found := re.match(r"\d{4}-\d\d-\d\d", text):
+        try:
+            return dt.date.fromisoformat(found[0])
+        except ValueError:
+            return None
+    time = epoch_time(text.strip())
+    return time.date() if time is not None else None
