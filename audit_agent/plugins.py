@@ -48,6 +48,16 @@ class _Control(msgspec.Struct, forbid_unknown_fields=True):
     params: dict[str, object] = {}
 
 
+class _Area(msgspec.Struct, forbid_unknown_fields=True):
+    """An area's own table: its title and place, and words that all of its checks may use."""
+
+    en: str
+    zh: str
+    order: int
+    messages: dict[str, Text] = {}
+    remediation: dict[str, _Advice] = {}
+
+
 class _Source(msgspec.Struct, forbid_unknown_fields=True):
     """One instrument in checks/sources.toml."""
 
@@ -95,14 +105,13 @@ def _area(name: str, sources: Mapping[str, _Source]) -> list[tuple[int, Check]]:
     evaluate = cast(Mapping[str, Evaluate], module.CHECKS)
     table = _toml(f"{name}.toml")
     try:
-        head = msgspec.convert(table.pop("area"), dict[str, int | str])
-        title = Text(en=str(head["en"]), zh=str(head["zh"]))
+        head = msgspec.convert(table.pop("area"), _Area)
         controls = msgspec.convert(table, dict[str, _Control])
         if controls.keys() != evaluate.keys():
             odd = ", ".join(sorted(controls.keys() ^ evaluate.keys()))
             raise BrokenPlugin(f"has words or code, not both, for {odd}")  # noqa: TRY301 - gets its file's name below
         return [
-            (int(head["order"]), _check(ident, name, title, control, evaluate[ident], sources))
+            (head.order, _check(ident, name, head, control, evaluate[ident], sources))
             for ident, control in controls.items()
         ]
     except (msgspec.ValidationError, KeyError, BrokenPlugin) as error:
@@ -112,31 +121,32 @@ def _area(name: str, sources: Mapping[str, _Source]) -> list[tuple[int, Check]]:
 def _check(
     ident: str,
     area: str,
-    area_title: Text,
+    head: _Area,
     control: _Control,
     evaluate: Evaluate,
     sources: Mapping[str, _Source],
 ) -> Check:
-    for key, message in control.messages.items():
+    messages = head.messages | control.messages
+    for key, message in messages.items():
         if _placeholders(message.en) != _placeholders(message.zh):
             raise BrokenPlugin(f"{ident}.messages.{key}: en and zh differ in their placeholders")
     return Check(
         id=ident,
         area=area,
-        area_title=area_title,
+        area_title=Text(en=head.en, zh=head.zh),
         severity=control.severity,
         basis=control.basis,
         title=control.title,
         why=control.why,
         expected=control.expected,
         citations=tuple(_citation(cite, sources) for cite in control.citations),
-        messages=control.messages,
+        messages=messages,
         remediations={
             key: Remediation(
                 text=Text(en=advice.en, zh=advice.zh),
                 commands={family: tuple(lines) for family, lines in advice.commands.items()},
             )
-            for key, advice in control.remediation.items()
+            for key, advice in (head.remediation | control.remediation).items()
         },
         params=Params(control.params),
         evaluate=evaluate,
