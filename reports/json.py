@@ -5,12 +5,15 @@ The structs here are the contract; they are built from the model and are never a
 """
 
 import datetime as dt
+import re
+from typing import Annotated, Literal
 
 import msgspec
 
-from audit_agent.model import Finding, HostReport, Quote, Results, Text
+from audit_agent.model import Finding, HostReport, Quote, Results, Severity, Status, Text
 
-SCHEMA = "audit-agent/results/1"
+Time = Annotated[dt.datetime, msgspec.Meta(tz=True, description="RFC 3339, with its UTC offset")]
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -53,8 +56,8 @@ class _Evidence(msgspec.Struct, frozen=True):
 class _Finding(msgspec.Struct, frozen=True):
     check: str
     area: str
-    status: str
-    severity: str
+    status: Status
+    severity: Severity
     title: Text
     subject: str
     summary: Text
@@ -74,11 +77,11 @@ class _Host(msgspec.Struct, frozen=True):
     address: str
     identity: _Identity
     privilege: _Privilege
-    collected_at: dt.datetime
+    collected_at: Time
     clock: str
     complete: bool
     interrupted: str
-    evidence_sha256: str
+    evidence_sha256: Sha256
     findings: tuple[_Finding, ...]
 
 
@@ -90,11 +93,11 @@ class _Unreachable(msgspec.Struct, frozen=True):
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """The whole document."""
+    """The results of one run of audit-agent over one or more hosts."""
 
-    schema: str = SCHEMA
+    schema: Literal["audit-agent/results/1"]
     tool: _Tool
-    started_at: dt.datetime
+    started_at: Time
     auditor: str
     profile: _Profile
     hosts: tuple[_Host, ...]
@@ -105,6 +108,7 @@ def render(results: Results, lang: str) -> bytes:
     """The results as JSON; both languages are in it, so `lang` changes nothing."""
     _ = lang
     document = Document(
+        schema="audit-agent/results/1",
         tool=_Tool(name="audit-agent", version=results.tool_version),
         started_at=results.started_at,
         auditor=results.auditor,
@@ -116,6 +120,17 @@ def render(results: Results, lang: str) -> bytes:
         ),
     )
     return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+
+
+def schema() -> bytes:
+    """The JSON Schema (2020-12) of the document, as published in results.schema.json."""
+    described: dict[str, object] = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:audit-agent:results:1",
+        **msgspec.json.schema(Document),
+    }
+    text = msgspec.json.format(msgspec.json.encode(described), indent=2) + b"\n"
+    return re.sub(rb'(?<=["/])_(?=[A-Z])', b"", text)  # names without Python's underscore
 
 
 def _host(report: HostReport) -> _Host:
