@@ -194,7 +194,7 @@ def _finding(check: Check, outcome: Outcome, family: str) -> Finding:
         area=check.area,
         area_title=check.area_title,
         status=outcome.status,
-        severity=check.severity,
+        severity=outcome.severity or check.severity,
         title=check.title,
         subject=outcome.subject,
         summary=_summary(check, outcome),

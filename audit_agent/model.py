@@ -218,7 +218,8 @@ class Outcome(Struct, frozen=True):
     """What a check says about one subject.
 
     `message` names a sentence in the area's TOML file, `values` fills its placeholders, and
-    `observed` is the technical value seen, free of language.
+    `observed` is the technical value seen, free of language. `severity` is set only where this
+    subject weighs otherwise than the check does in general.
     """
 
     status: Status
@@ -227,6 +228,7 @@ class Outcome(Struct, frozen=True):
     observed: str = ""
     values: Mapping[str, str | int | Text] = {}
     quotes: tuple[Quote, ...] = ()
+    severity: Severity | None = None
 
 
 class Finding(Struct, frozen=True):
