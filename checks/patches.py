@@ -38,8 +38,11 @@ def release_supported(host: Host, params: Params) -> Iterator[Outcome]:
         status, message = Status.FAIL, "ended"
     elif days <= params.integer("warn_days"):
         status, message = Status.WARN, "ending"
+    elif (release.ends - today).days <= params.integer("warn_days"):
+        status, message = Status.PASS, "extended"
     else:
-        status, message = Status.PASS, "extended" if today > release.ends else "supported"
+        status, message = Status.PASS, "supported"
+        last, days = release.ends, (release.ends - today).days
     values = {
         "release": release.title,
         "ends": str(release.ends),
