@@ -5,21 +5,33 @@ missing raises `EvidenceMissing`, which makes the check that asked UNKNOWN.
 """
 
 import datetime as dt
+from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar
 
 from audit_agent.facts.accounts import Account, Password, read_accounts, read_passwords
+from audit_agent.facts.auditd import Auditd, read_auditd
 from audit_agent.facts.clock import Clock, read_clock
 from audit_agent.facts.confinement import Confinement, read_confinement
+from audit_agent.facts.host_age import HostAge, read_host_age
+from audit_agent.facts.journald import Journald, JournalSpan, read_journal_span, read_journald
 from audit_agent.facts.kernel import Kernel, read_kernel
+from audit_agent.facts.log_records import Ends, read_ends
+from audit_agent.facts.log_services import LogServices, read_log_services
+from audit_agent.facts.logfiles import Listing, read_groups, read_listing
+from audit_agent.facts.logrotate import Logrotate, read_logrotate
+from audit_agent.facts.logs import Log, read_logs
 from audit_agent.facts.packages import Package, read_packages
 from audit_agent.facts.security_updates import SecurityUpdates, read_security_updates
 from audit_agent.facts.sshd import Server, Sshd, read_servers, read_sshd
 from audit_agent.facts.support import Support, read_support
 from audit_agent.facts.system import System, read_system
 from audit_agent.facts.upgrades import LastUpgrade, read_last_upgrade
-from audit_agent.model import Evidence
+from audit_agent.model import Evidence, EvidenceMissing
 
 __all__ = ["Host"]
+
+T = TypeVar("T")
 
 
 class Host:
@@ -92,3 +104,67 @@ class Host:
     def clock(self) -> Clock:
         """What keeps the clock."""
         return read_clock(self.evidence)
+
+    @cached_property
+    def groups(self) -> dict[int, str]:
+        """The names of the host's own groups, by number."""
+        return read_groups(self.evidence)
+
+    @cached_property
+    def host_age(self) -> HostAge:
+        """How long the host has been in service."""
+        return read_host_age(self.evidence)
+
+    @cached_property
+    def log_listing(self) -> Listing:
+        """What lies in /var/log and its like."""
+        return read_listing(self.evidence)
+
+    @cached_property
+    def log_services(self) -> LogServices:
+        """The services that write logs, and the job that rotates them."""
+        return read_log_services(self.evidence, self.log_listing)
+
+    @cached_property
+    def logrotate(self) -> Logrotate | None:
+        """The rules by which logs are rotated and deleted."""
+        return read_logrotate(self.evidence, self.log_listing)
+
+    @cached_property
+    def journald(self) -> Journald:
+        """Where systemd-journald stores, and what makes it delete."""
+        return read_journald(self.evidence, self.log_listing)
+
+    @cached_property
+    def journal_span(self) -> JournalSpan:
+        """The first and the last entry of the system journal."""
+        return read_journal_span(self.evidence)
+
+    @cached_property
+    def auditd(self) -> Auditd | None:
+        """Where auditd writes, and when it deletes."""
+        return read_auditd(self.evidence)
+
+    @cached_property
+    def log_ends(self) -> dict[str, Ends]:
+        """What was read of the first and last lines of log files."""
+        return read_ends(self.evidence)
+
+    @cached_property
+    def logs(self) -> list[Log]:
+        """The logs of the classes that are asked for; without records where none were read."""
+        return read_logs(
+            self.evidence,
+            self.log_listing,
+            _or(lambda: self.log_ends, {}),
+            _or(lambda: self.logrotate, None),
+            _or(lambda: self.auditd, None),
+        )
+
+
+def _or(read: Callable[[], T], default: T) -> T:
+    """A fact that only adds to another one: without its evidence, the default."""
+    try:
+        return read()
+    except EvidenceMissing:
+        return default
