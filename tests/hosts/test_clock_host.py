@@ -10,7 +10,8 @@ from audit_agent import collector, engine, evidence, plugins
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(
-        shutil.which("chronyd") is None, reason="needs chrony (make test installs it)"
+        shutil.which("chronyd") is None,
+        reason="needs chrony, which would replace this machine's own time service",
     ),
 ]
 
