@@ -12,6 +12,7 @@ from audit_agent.facts.logfiles import File
 from audit_agent.facts.logrotate import Rule, Settings
 from audit_agent.facts.logs import CONTINUOUS, Log, LogFile
 from audit_agent.facts.retention import FOREVER, Promise, months_before, promise
+from audit_agent.facts.rsyslog import Target
 from audit_agent.model import EvidenceMissing, Gap, Outcome, Quote, Status, Text
 
 _NAMES: Mapping[str, Text] = {
@@ -31,7 +32,7 @@ _MOST_QUOTES = 12
 
 
 def _stores(host: Host, params: Params) -> tuple[list[Log], list[str]]:
-    """The logs that are in use, and the classes that every host has and that no file holds.
+    """The logs that are in use, and the classes that every host has and that none of them holds.
 
     A file that nothing was written to for a month is a leftover: the class lives elsewhere now.
     """
@@ -42,7 +43,39 @@ def _stores(host: Host, params: Params) -> tuple[list[Log], list[str]]:
         if log.kind not in _EVERY_HOST or host.collected_at - log.written <= idle
     ]
     kinds = {log.kind for log in used}
+    for log in used:
+        kinds |= _also_held(host, log)
     return used, [kind for kind in _EVERY_HOST if kind not in kinds]
+
+
+def _also_held(host: Host, log: Log) -> set[str]:
+    """The other classes that are written into the same file."""
+    if log.kind == "system" and host.log_services.busybox:
+        return set(_EVERY_HOST)
+    return {
+        kind for target in _targets(host) if target.path == log.path for kind in target.kinds or ()
+    }
+
+
+def _targets(host: Host) -> list[Target]:
+    try:
+        return host.rsyslog_targets
+    except EvidenceMissing:
+        return []
+
+
+def _may_be_elsewhere(host: Host, kinds: list[str]) -> bool:
+    """Whether a syslog service runs that may write these classes where nobody looked."""
+    services = host.log_services
+    if services.running("syslog-ng") or services.running("syslogd") or services.running("metalog"):
+        return True
+    if not services.running("rsyslog"):
+        return False
+    try:
+        targets = host.rsyslog_targets
+    except EvidenceMissing:
+        return True
+    return any(target.kinds is None or target.kinds & set(kinds) for target in targets)
 
 
 def _names(kinds: Iterable[str]) -> Text:
@@ -147,11 +180,11 @@ def _no_writer(host: Host) -> Outcome:
 
 
 def _last_record(host: Host) -> tuple[dt.datetime | None, tuple[Quote, ...]]:
-    """The newest record of any log, the journal included."""
+    """The newest record that the log service wrote: web servers write theirs without it."""
     found: list[tuple[dt.datetime, Quote]] = [
         (log.last.last.time, log.last.last.quote)
         for log in host.logs
-        if log.last is not None and log.last.last is not None
+        if log.kind in _EVERY_HOST and log.last is not None and log.last.last is not None
     ]
     try:
         span = host.journal_span
@@ -368,7 +401,7 @@ def _by_auditd(log: Log, auditd: Auditd) -> Outcome:
 
 def _journal_declared(host: Host, params: Params, kinds: list[str]) -> Outcome:
     values: dict[str, str | int | Text] = {"logs": _names(kinds)}
-    if not _journal_in_use(host):
+    if _may_be_elsewhere(host, kinds) or not _journal_in_use(host):
         return _nowhere(host, values)
     journald = host.journald
     status, message = _journal_verdict(journald, params)
@@ -407,6 +440,7 @@ def _journal_verdict(journald: Journald, params: Params) -> tuple[Status, str]:
 def _nowhere(host: Host, values: Mapping[str, str | int | Text]) -> Outcome:
     """No file and no journal holds a class that every host has."""
     quotes = _whole(host, "logs.files", "logs.processes")
+    quotes += tuple(target.quote for target in _targets(host)[:_MOST_QUOTES])
     if host.confinement.container:
         return Outcome(Status.MANUAL, "container", values=values, quotes=quotes)
     left = [log.path for log in host.logs if log.kind in _EVERY_HOST]
@@ -539,6 +573,8 @@ def _journal_observed(host: Host, params: Params, kinds: list[str]) -> Outcome:
     closed = _first_closed(host)
     quotes = span.quotes[:1]
     if _day(host, first) > cutoff:
+        if _may_be_elsewhere(host, kinds):
+            return _nowhere(host, values)
         status, message, why = _too_young(host, cutoff, sure=True, deletes=True)
         quotes += why
     elif closed is not None and closed.mtime - first > _longest_file(host):

@@ -22,6 +22,7 @@ from audit_agent.facts.logfiles import Listing, read_groups, read_listing
 from audit_agent.facts.logrotate import Logrotate, read_logrotate
 from audit_agent.facts.logs import Log, read_logs
 from audit_agent.facts.packages import Package, read_packages
+from audit_agent.facts.rsyslog import Target, read_targets
 from audit_agent.facts.security_updates import SecurityUpdates, read_security_updates
 from audit_agent.facts.sshd import Server, Sshd, read_servers, read_sshd
 from audit_agent.facts.support import Support, read_support
@@ -144,6 +145,11 @@ class Host:
     def auditd(self) -> Auditd | None:
         """Where auditd writes, and when it deletes."""
         return read_auditd(self.evidence)
+
+    @cached_property
+    def rsyslog_targets(self) -> list[Target]:
+        """The files that rsyslog writes to."""
+        return read_targets(self.evidence)
 
     @cached_property
     def log_ends(self) -> dict[str, Ends]:

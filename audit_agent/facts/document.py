@@ -38,4 +38,5 @@ def _host(host: Host) -> dict[str, object]:
 
 _GROUPS: Mapping[str, Callable[[Host], Any]] = {
     "os": lambda host: host.system,
+    "logs": lambda host: host.logs,
 }

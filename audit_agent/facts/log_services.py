@@ -153,6 +153,9 @@ def _schedule(
     evidence: Evidence, listing: Listing, processes: Section
 ) -> tuple[bool | None, tuple[Quote, ...]]:
     """The timer, a line of a crontab, or the script in one of cron's folders, with a live cron."""
+    program = evidence.sections.get("logs.logrotate.version")
+    if program is not None and program.gap is Gap.NO_TOOL:
+        return False, (Quote(program.name),)
     timer, quotes = _timer(evidence)
     if timer:
         return True, quotes

@@ -233,12 +233,21 @@ class _Reading:
         except EvidenceMissing:
             self.mistake(f"{path} could not be read", "unread", quote)
             return True
+        have = {section.name.rpartition("/")[2] for section in sections}
+        for file in self.listing.inside(path):  # names with a dot first, or too many files
+            name = file.path.rpartition("/")[2]
+            if file.kind in "-l" and name not in have and not self.banned(name):
+                self.mistake(f"{file.path} could not be read", "unread", file.quote)
         good = self.evidence.sections[f"dir:{path}"].gap is None
         for section in sections:
             name = section.name.rpartition("/")[2]
-            if not any(_taboo(name, pattern) for pattern in self.taboo):
+            if not self.banned(name):
                 good = self._one(section.name, base, quote) and good
         return good
+
+    def banned(self, name: str) -> bool:
+        """Whether tabooext or taboopat keeps a file of this name out."""
+        return any(_taboo(name, pattern) for pattern in self.taboo)
 
     def _one(self, name: str, base: _Block, quote: Quote) -> bool:
         section = self.evidence.sections.get(name)

@@ -52,6 +52,7 @@ def host(**changed):
         "logs.processes": "rsyslogd /usr/sbin/rsyslogd\nsystemd-journal /x\n",
         "logs.journal": "",
         "logs.cron": "",
+        "logs.logrotate.version": "logrotate 3.21.0\n",
         "host.units": UNITS,
         "host.unit-files": UNIT_FILES,
         "host.clock": "x\n+0800\n",
@@ -83,6 +84,8 @@ def messages(findings):
     [
         ({}, "pass"),
         ({"logs.records": records({AUTH: (200, 1.1)})}, "fail"),
+        ({"logs.files": listing({AUTH: 0, WEB: 0}),
+          "logs.records": records({AUTH: (200, 1.1), WEB: (200, 0.1)})}, "fail"),
         ({"logs.records": records({AUTH: (200, 0.9)})}, "pass"),
         ({"logs.records": records({AUTH: 200})}, "unknown"),
         ({"logs.records": records({AUTH: 200}), "logs.journal": f"last {NEW}000000\n"}, "pass"),
@@ -178,6 +181,10 @@ STATE = "-rw-r--r-- 0 0 1 1 {} /var/lib/logrotate/status\n"
     [
         (TIMERLESS, "warn", "nothing runs logrotate"),
         (TIMERLESS | {"logs.cron": Gap.DENIED}, "pass", "189"),
+        ({"logs.logrotate.version": Gap.NO_TOOL}, "warn", "nothing runs logrotate"),
+        ({"logs.logrotate.version": "logrotate 3.8.6\n",
+          "file:/etc/logrotate.conf": conf("weekly\nrotate 27") + "/x {\n rotate y\n}\n"},
+         "warn", "mistake"),
         ({"logs.files": listing({AUTH: 0, SYS: 0}, STATE.format(OLD))}, "warn", "has not run"),
         ({"logs.files": listing({AUTH: 0, SYS: 0}, STATE.format(NEW))}, "pass", "189"),
         ({"file:/etc/logrotate.conf": Gap.ABSENT, "file:/usr/etc/logrotate.conf": Gap.ABSENT},
@@ -251,6 +258,7 @@ def test_lg_02_auditd(judge, text, status):
 
 
 JOURNAL_ONLY = listing(more="drwxr-sr-x 0 999 4096 3 1795507587 /var/log/journal\n")
+JOURNALD = {"logs.files": JOURNAL_ONLY, "host.units": UNITS.replace("rsyslog", "x")}
 JOURNALD_CONF = "file:/etc/systemd/journald.conf"
 
 
@@ -272,7 +280,7 @@ JOURNALD_CONF = "file:/etc/systemd/journald.conf"
     ],
 )
 def test_lg_02_journal_only(judge, changed, status, word):
-    findings = judge("LG-02", host(**{"logs.files": JOURNAL_ONLY} | changed), now=NOW)
+    findings = judge("LG-02", host(**JOURNALD | changed), now=NOW)
     assert found(findings) == {("systemd-journald", status)}, messages(findings)
     assert word in findings[0].summary.en
 
@@ -431,13 +439,44 @@ def journal(first):
 )
 def test_lg_03_journal_only(judge, told, closed, status):
     file = "/var/log/journal/0123/system@1.journal"
-    changed = {
+    changed = JOURNALD | {
         "logs.files": JOURNAL_ONLY + listing({file: closed}),
         "logs.records": "",
         "logs.journal": told,
     }
     findings = judge("LG-03", host(**changed), now=NOW)
     assert found(findings) == {("systemd-journald", status)}, messages(findings)
+
+
+RSYSLOG = "auth,authpriv.* /data/secure\n*.*;auth,authpriv.none -/var/log/syslog\n"
+
+
+@pytest.mark.parametrize(
+    ("conf", "told", "expected"),
+    [
+        # The login log is written where nobody looked.
+        (RSYSLOG, journal(30), [("", "unknown")]),
+        (RSYSLOG, journal(300), [("systemd-journald", "pass")]),
+        (Gap.DENIED, journal(30), [("", "unknown")]),
+        # Everything goes into one file, as on SUSE.
+        ("*.*;mail.none -/var/log/syslog\n", journal(30), []),
+        # It is only sent away: what is here is the journal.
+        (
+            "auth.* @@192.0.2.1\ndaemon.* /var/log/syslog\n",
+            journal(30),
+            [("systemd-journald", "fail")],
+        ),
+    ],
+)
+def test_lg_03_where_rsyslog_writes(judge, conf, told, expected):
+    changed = {
+        "logs.files": listing({SYS: 0}),
+        "file:/etc/rsyslog.conf": conf,
+        "dir:/etc/rsyslog.d": Gap.ABSENT,
+        "logs.journal": told,
+    }
+    findings = judge("LG-03", host(**changed), now=NOW)
+    assert found(findings) == {(SYS, "pass"), *expected}, messages(findings)
 
 
 def test_lg_03_without_a_look_into_the_logs(judge):
