@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from audit_agent.engine import Evaluate, Params
 from audit_agent.facts import Host
 from audit_agent.facts.kernel import Kernel
-from audit_agent.facts.security_updates import SecurityUpdates, Source, Update
 from audit_agent.facts.support import Release
+from audit_agent.facts.updates import SecurityUpdates, Source, Update
 from audit_agent.facts.upgrades import LastUpgrade
 from audit_agent.model import Outcome, Quote, Status, Text
 

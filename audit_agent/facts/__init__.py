@@ -23,10 +23,11 @@ from audit_agent.facts.logrotate import Logrotate, read_logrotate
 from audit_agent.facts.logs import Log, read_logs
 from audit_agent.facts.packages import Package, read_packages
 from audit_agent.facts.rsyslog import Target, read_targets
-from audit_agent.facts.security_updates import SecurityUpdates, read_security_updates
+from audit_agent.facts.security_updates import read_security_updates
 from audit_agent.facts.sshd import Server, Sshd, read_servers, read_sshd
 from audit_agent.facts.support import Support, read_support
 from audit_agent.facts.system import System, read_system
+from audit_agent.facts.updates import SecurityUpdates
 from audit_agent.facts.upgrades import LastUpgrade, read_last_upgrade
 from audit_agent.model import Evidence, EvidenceMissing
 
