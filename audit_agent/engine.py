@@ -104,8 +104,8 @@ _MISSING = {
         zh="缺少 {section}：采集在完成之前中断",
     ),
     Gap.NOT_COLLECTED: Text(
-        en="{section} was not collected (the evidence comes from an older collector)",
-        zh="未采集 {section}（证据来自旧版采集脚本）",
+        en="{section} was not collected: this collector does not read it",
+        zh="未采集 {section}：所用采集脚本不读取该项",
     ),
 }
 
