@@ -61,7 +61,7 @@ def _absent(host: Host) -> Iterator[Outcome]:
         yield Outcome(
             Status.MANUAL,
             "other_server",
-            subject=f"{name} ({daemon.pid})",
+            subject=daemon.command,
             observed=daemon.command,
             values={"name": name},
             quotes=(daemon.quote,),
@@ -83,10 +83,11 @@ def _absent(host: Host) -> Iterator[Outcome]:
 
 
 def _subject(server: Server) -> str:
-    """Empty for the usual server, so that a waiver outlives a restart."""
-    if server.daemon is None or not server.daemon.config:
+    """Empty for the usual, only server; the command line where there are several."""
+    daemons = [daemon for daemon in server.sshd.daemons if daemon.is_openssh]
+    if server.daemon is None or (len(daemons) == 1 and not server.daemon.config):
         return ""
-    return f"sshd -f {server.daemon.config}"
+    return server.daemon.command
 
 
 def _state(server: Server) -> Text:

@@ -159,4 +159,4 @@ def test_each_server_is_judged(judge):
     sections = host(says(), processes=RUNS + other)
     sections["file:/etc/ssh/two"] = "PermitRootLogin yes\n"
     found = {finding.subject: finding.status for finding in judge("SSH-01", sections)}
-    assert found == {"": "pass", "sshd -f /etc/ssh/two": "fail"}
+    assert found == {"/usr/sbin/sshd -D": "pass", "/usr/sbin/sshd -f /etc/ssh/two": "fail"}

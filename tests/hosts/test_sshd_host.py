@@ -89,3 +89,12 @@ def test_sshd_that_does_not_run_and_cannot_be_asked(overlay):
     found = judged(overlay, KEYS_ONLY, start="rmdir /run/sshd; n=50")
     assert found["SSH-01"] == [("pass", {"file:/etc/ssh/sshd_config"})]
     assert found["SSH-02"] == [("pass", {"file:/etc/ssh/sshd_config"})]
+
+
+def test_the_sshd_of_a_container_is_another_host_s(overlay):
+    inside = (
+        "printf 'PermitRootLogin yes\\nPidFile none\\n' > /etc/ssh/two\n"
+        "unshare --pid --fork --kill-child /usr/sbin/sshd -D -p 2223 -f /etc/ssh/two & sleep 1"
+    )
+    found = judged(overlay, KEYS_ONLY, then=inside)
+    assert [status for status, _ in found["SSH-01"]] == ["pass"]

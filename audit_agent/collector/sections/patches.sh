@@ -104,6 +104,7 @@ patches_dpkg_log() {
     done
 }
 patches_dpkg() {
+    # shellcheck disable=SC2016 # dpkg-query's own placeholders
     patches_installed=$(bounded 20 dpkg-query -W \
         -f='${db:Status-Abbrev}\t${Package}\t${Architecture}\t${Version}\n' 2>/dev/null)
     frame packages.dpkg 2097152 \
@@ -146,6 +147,7 @@ patches_rpm_query() {
     fi
     bounded 30 "$@"
 }
+# shellcheck disable=SC2016 # awk's own fields
 patches_attribute='function attribute(key,  at, rest) {
         at = index($0, " " key "=\"")
         if (!at) return ""
@@ -281,6 +283,7 @@ patches_apk() {
 
 # --- kernels ---
 patches_kernel_files() {
+    have stat || return 127
     stat -c '%Y %n' /boot/vmlinu[xz]* /boot/kernel* /lib/modules/* \
         /var/lib/dpkg/info/linux-image-*.list /run/reboot-required /run/reboot-required.pkgs \
         2>/dev/null

@@ -1,7 +1,8 @@
 # The SSH server: what it says is in effect, its files, and the daemons that run.
 
 # pid, uid, program and command line of every SSH server that is not another one's child, found
-# through /proc with the shell's own means (one process per server, not per process of the host).
+# through /proc with the shell's own means (a fork per server, not per process of the host). Those
+# of containers are named apart: they are other hosts.
 sshd_processes() {
     sshd_pids=
     for sshd_p in /proc/[0-9]*; do
@@ -11,6 +12,7 @@ sshd_processes() {
         sshd | dropbear | dropbearmulti | tinysshd*) sshd_pids="$sshd_pids ${sshd_p#/proc/}" ;;
         esac
     done 2>/dev/null
+    sshd_namespace=$(readlink /proc/self/ns/pid)
     for sshd_p in $sshd_pids; do
         sshd_parent='' sshd_uid=''
         while read -r sshd_key sshd_value _; do
@@ -20,6 +22,10 @@ sshd_processes() {
             esac
         done <"/proc/$sshd_p/status"
         case " $sshd_pids " in *" $sshd_parent "*) continue ;; esac
+        case $(readlink "/proc/$sshd_p/ns/pid") in
+        "$sshd_namespace" | '') ;;
+        *) echo "in a container: $sshd_p" && continue ;;
+        esac
         printf '%s\t%s\t%s\t%s\n' "$sshd_p" "$sshd_uid" "$(readlink "/proc/$sshd_p/exe")" \
             "$(tr '\000\n' '  ' <"/proc/$sshd_p/cmdline")"
     done 2>/dev/null
