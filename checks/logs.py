@@ -137,8 +137,14 @@ def log_service_runs(host: Host, params: Params) -> Iterator[Outcome]:
     last, seen = _last_record(host)
     values: dict[str, str | int | Text] = {"names": names, "hours": params.integer("hours")}
     if last is None:
+        denied = any(found.gap == "denied" for log in host.logs for found in log.files)
+        values["section"] = "/var/log"
         yield Outcome(
-            Status.UNKNOWN, "no_record", names, observed=names, values=values, quotes=quotes + seen
+            Status.UNKNOWN,
+            "unread" if denied else "no_record",
+            observed=names,
+            values=values,
+            quotes=quotes + seen,
         )
         return
     values["last"] = last.isoformat(timespec="seconds")
@@ -149,7 +155,6 @@ def log_service_runs(host: Host, params: Params) -> Iterator[Outcome]:
     yield Outcome(
         status,
         message,
-        names,
         observed=f"{names}; {values['last']}",
         values=values,
         quotes=quotes + seen,
@@ -409,8 +414,7 @@ def _journal_declared(host: Host, params: Params, kinds: list[str]) -> Outcome:
         status,
         message,
         _JOURNAL,
-        observed=f"Storage={journald.storage}, MaxRetentionSec={round(journald.retention)} d, "
-        f"SystemMaxUse={journald.cap or 'default'}",
+        observed=_journal_terms(journald),
         values=values
         | {
             "storage": journald.storage,
@@ -423,6 +427,13 @@ def _journal_declared(host: Host, params: Params, kinds: list[str]) -> Outcome:
         },
         quotes=journald.quotes,
     )
+
+
+def _journal_terms(journald: Journald) -> str:
+    words = [f"Storage={journald.storage}"]
+    words += [f"MaxRetentionSec={round(journald.retention)}d"] if journald.retention else []
+    words += [f"SystemMaxUse={journald.cap}"] if journald.cap else []
+    return ", ".join(words)
 
 
 def _journal_verdict(journald: Journald, params: Params) -> tuple[Status, str]:
@@ -528,13 +539,13 @@ def _too_young(
     if not sure:
         return Status.UNKNOWN, "unreadable", ()
     try:
-        age = host.host_age
-        old = None if host.confinement.container else age.before(cutoff)
+        age, container = host.host_age, host.confinement.container
     except EvidenceMissing:
         return Status.UNKNOWN, "age_unknown", ()
+    old = age.before(cutoff)
     if old is False:
         return Status.UNKNOWN, "young_host", age.quotes
-    if old is None:
+    if old is None or container:  # a container's files are as old as its image
         return Status.UNKNOWN, "age_unknown", age.quotes
     if not deletes:
         return Status.UNKNOWN, "young_log", age.quotes

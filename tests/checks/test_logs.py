@@ -105,6 +105,7 @@ def messages(findings):
             "warn",
         ),
         ({"logs.files": Gap.TRUNCATED}, "unknown"),
+        ({"logs.records": records({AUTH: "denied"}), "logs.journal": Gap.DENIED}, "unknown"),
     ],
 )  # fmt: skip
 def test_lg_01(judge, changed, status):
@@ -495,7 +496,7 @@ def test_lg_03_a_container_has_no_age(judge):
 @pytest.mark.parametrize(
     ("files", "status", "word"),
     [
-        ({AUTH: 0, f"{AUTH}.1": 7}, "pass", "all 2 files"),
+        ({AUTH: 0, f"{AUTH}.1": 7}, "pass", "every file (2)"),
         ({AUTH: (0, "-rw-------")}, "pass", ""),
         ({AUTH: (0, "-rw-r--r--")}, "warn", "0644"),
         ({AUTH: (0, "-rw-rw----")}, "warn", "0660"),
