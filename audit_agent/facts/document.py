@@ -38,5 +38,12 @@ def _host(host: Host) -> dict[str, object]:
 
 _GROUPS: Mapping[str, Callable[[Host], Any]] = {
     "os": lambda host: host.system,
+    "support": lambda host: host.support,
+    "packages": lambda host: host.packages,
+    "last_upgrade": lambda host: host.last_upgrade,
+    "security_updates": lambda host: host.security_updates,
+    "kernel": lambda host: host.kernel,
+    "ssh": lambda host: host.sshd,
+    "clock": lambda host: host.clock,
     "logs": lambda host: host.logs,
 }
