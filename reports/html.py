@@ -211,6 +211,11 @@ class Group(Struct, frozen=True):
     batches: tuple[tuple[Item, ...], ...]
 
     @property
+    def even(self) -> bool:
+        """Whether all its findings weigh the same."""
+        return len({item.finding.severity for item in self.items}) == 1
+
+    @property
     def quiet(self) -> bool:
         """Whether nobody has to do anything about it."""
         return self.head.status in {Status.PASS, Status.NOT_APPLICABLE}
@@ -339,7 +344,8 @@ def _tasks(
     for item in sorted(items, key=lambda item: _urgency(item.finding)):
         finding = item.finding
         if finding.status in statuses:
-            key = (finding.check if by_check else "", _advice(item))
+            kind = (finding.check, finding.status, finding.severity) if by_check else ()
+            key = (kind, _advice(item))
             together.setdefault(key, []).append(item)
     return tuple(Task(head=group[0].finding, items=tuple(group)) for group in together.values())
 

@@ -201,6 +201,29 @@ def test_what_to_mend_comes_fails_first_and_the_most_severe_first(sample):
     ]  # fmt: skip
 
 
+def test_a_task_is_of_one_status_and_weight(sample):
+    advice = {"remediation": Text("Do it.", "去做。")}
+    findings = (
+        sample.finding("X-1", Status.WARN, subject="a", **advice),
+        sample.finding("X-1", Status.FAIL, subject="b", severity=Severity.CRITICAL, **advice),
+        sample.finding("X-1", Status.FAIL, subject="c", **advice),
+        sample.finding("X-1", Status.FAIL, subject="d", **advice),
+    )
+    page = sample.page(sample.make(findings))
+    tasks = page.one("section", "mend").all("li", "task")
+    assert [task.one("p", "head").text for task in tasks] == [
+        "Not met Severity Critical Title of X-1 X-1",
+        "Not met Severity High Title of X-1 X-1",
+        "Partly met Severity High Title of X-1 X-1",
+    ]
+    assert [len(task.one("ul", "subjects").all("li")) for task in tasks] == [1, 2, 1]
+    check = check_of(page, "X-1")
+    assert not check.one("h4").all("span", "sev")
+    assert [item.one("span", "sev").text for item in check.all("section", "item")] == [
+        "Severity Critical", "Severity High", "Severity High", "Severity High",
+    ]  # fmt: skip
+
+
 def test_what_is_not_known_stands_with_what_would_make_it_known(sample, lang):
     unsettled = sample.page(sample.make(), lang).one("section", "unsettled")
     asked = {entry.one("p", "do").text: entry.text for entry in unsettled.all("ul", "open")[0].all("li") if entry.all("p", "do")}  # fmt: skip
