@@ -13,6 +13,8 @@ from audit_agent.facts.accounts import Account, Password, read_accounts, read_pa
 from audit_agent.facts.auditd import Auditd, read_auditd
 from audit_agent.facts.clock import Clock, read_clock
 from audit_agent.facts.confinement import Confinement, read_confinement
+from audit_agent.facts.exposure import PacketFilter
+from audit_agent.facts.firewall import Loaded, read_loaded
 from audit_agent.facts.host_age import HostAge, read_host_age
 from audit_agent.facts.journald import Journald, JournalSpan, read_journal_span, read_journald
 from audit_agent.facts.kernel import Kernel, read_kernel
@@ -21,12 +23,15 @@ from audit_agent.facts.log_services import LogServices, read_log_services
 from audit_agent.facts.logfiles import Listing, read_groups, read_listing
 from audit_agent.facts.logrotate import Logrotate, read_logrotate
 from audit_agent.facts.logs import Log, read_logs
+from audit_agent.facts.network import Network, read_network
 from audit_agent.facts.packages import Package, read_packages
 from audit_agent.facts.rsyslog import Target, read_targets
 from audit_agent.facts.security_updates import read_security_updates
+from audit_agent.facts.sockets import Listener, read_listeners, user_names
 from audit_agent.facts.sshd import Server, Sshd, read_servers, read_sshd
 from audit_agent.facts.support import Support, read_support
 from audit_agent.facts.system import System, read_system
+from audit_agent.facts.units import Units, read_units
 from audit_agent.facts.updates import SecurityUpdates
 from audit_agent.facts.upgrades import LastUpgrade, read_last_upgrade
 from audit_agent.model import Evidence, EvidenceMissing
@@ -66,6 +71,31 @@ class Host:
     def confinement(self) -> Confinement:
         """Whether this is a container."""
         return read_confinement(self.evidence)
+
+    @cached_property
+    def units(self) -> Units:
+        """Which services run and which start at boot."""
+        return read_units(self.evidence)
+
+    @cached_property
+    def network(self) -> Network:
+        """Addresses, interfaces and default routes."""
+        return read_network(self.evidence)
+
+    @cached_property
+    def listeners(self) -> list[Listener]:
+        """The listening sockets."""
+        return read_listeners(self.evidence, user_names(_or(lambda: self.accounts, [])))
+
+    @cached_property
+    def loaded_rules(self) -> Loaded:
+        """The packet filter's rules as the kernel holds them; what is missing is named there."""
+        return read_loaded(self.evidence)
+
+    @cached_property
+    def packet_filter(self) -> PacketFilter:
+        """Answers who can reach what."""
+        return PacketFilter(self.loaded_rules, self.network)
 
     @cached_property
     def support(self) -> Support:

@@ -101,9 +101,19 @@ stored_rules() {
         /etc/sysconfig/iptables /etc/sysconfig/ip6tables /etc/iptables/* /etc/ufw/*.rules \
         /etc/firewalld/zones/*
 }
+boot_scripts() { # lines of what runs at boot that call a packet filter program
+    grep -nE '(^|[^#A-Za-z0-9])(iptables|ip6tables|iptables-restore|nft|ipset)[ -]' /dev/null \
+        /etc/rc.local /etc/rc.d/rc.local /etc/network/interfaces /etc/network/interfaces.d/* \
+        /etc/network/if-pre-up.d/* /etc/network/if-up.d/* /etc/local.d/*.start \
+        /etc/NetworkManager/dispatcher.d/* /etc/systemd/system/*.service /etc/crontab \
+        /etc/cron.d/* /var/spool/cron/root /var/spool/cron/crontabs/root 2>/dev/null | redact
+    true
+}
 collect_firewall() {
     kernel_rules
     stored_rules
     ufw_files
     firewalld
+    frame firewall.boot-scripts 65536 \
+        "grep 'iptables|nft|ipset' /etc/rc.local, /etc/network, /etc/systemd/system, cron" boot_scripts
 }

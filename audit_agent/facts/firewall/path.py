@@ -1,0 +1,684 @@
+"""The packet path: from an interface through every base chain to a socket, for all sources at once.
+
+A connection gets in if its first packet passes every base chain of every hook it meets, in both
+engines. So the walk keeps, for each form the packet can have taken (marks, translation), the atoms
+that may be there; an atom that may be accepted and may be dropped is undecided. "May" errs to the
+larger side only, so what comes out as decided is decided.
+"""
+
+import heapq
+import itertools
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from audit_agent.facts.firewall.ranges import (
+    Ranges,
+    complement,
+    contains,
+    intersection,
+    size,
+    union,
+)
+from audit_agent.facts.firewall.rules import (
+    MULTICAST,
+    Action,
+    Cases,
+    Chain,
+    Condition,
+    CopyMark,
+    DestinationIn,
+    DestinationKind,
+    FamilyIs,
+    FlagsAre,
+    InterfaceIn,
+    LoseMark,
+    Not,
+    Opaque,
+    OriginalIn,
+    Packet,
+    PortIn,
+    ProtocolIn,
+    Rule,
+    SetMark,
+    SourceIn,
+    SourceKind,
+    SourcePortIn,
+    StateIn,
+    Table,
+    Translate,
+    Unknown,
+    Untrack,
+    Verdict,
+    conditions,
+)
+from audit_agent.facts.firewall.space import Space
+from audit_agent.model import Quote
+
+CONNTRACK = -200
+"""The priority at which prerouting meets connection tracking."""
+
+_BUDGET = 2_000_000
+"""Rules looked at for one question; beyond that it is undecided (rules can nest without end)."""
+
+LOOPBACK: dict[int, Ranges] = {4: ((127 << 24, (128 << 24) - 1),), 6: ((1, 1),)}
+
+_DEPTH = 64
+_FORMS = 64
+
+
+class Layout(Struct, frozen=True):
+    """What the path needs to know of the host beside its rules, for one address family.
+
+    `own` are its addresses, () where they are not known, and `primary` the first of each
+    interface; `networks` the directly connected ones, by interface. `forwarding` is None where it
+    is not known, and so is whether an interface takes packets for 127.0.0.0/8 (`localnet`).
+    `lower` names the interfaces that others are made of (bridge ports, bonded links, a VLAN's
+    parent).
+    """
+
+    own: Ranges = ()
+    networks: tuple[tuple[str, Ranges], ...] = ()
+    primary: Mapping[str, int] = {}
+    forwarding: bool | None = None
+    localnet: Mapping[str, bool] = {}
+    lower: Mapping[str, tuple[str, ...]] = {}
+    bridges: frozenset[str] = frozenset()
+
+
+class Decision(Struct, frozen=True):
+    """A verdict ("accept", "drop", "translate") that a chain gave to some atoms.
+
+    `rule` is None where the chain's policy decided.
+    """
+
+    chain: Chain
+    rule: Rule | None
+    verdict: str
+    atoms: int
+
+
+class Doubted(Struct, frozen=True):
+    """Atoms for which it is not decided whether a rule applies, and the construct's name."""
+
+    chain: Chain | None
+    rule: Rule | None
+    construct: str
+    atoms: int
+
+
+class Fate(Struct, frozen=True):
+    """What becomes of the atoms. An atom in both `passed` and `stopped` is undecided."""
+
+    passed: int
+    stopped: int
+    decisions: tuple[Decision, ...]
+    doubts: tuple[Doubted, ...]
+    arrivals: Mapping[tuple[int | None, int, bool], int]
+
+
+class Ruleset:
+    """All rules that packets of one family meet, of both engines."""
+
+    def __init__(
+        self, family: int, tables: Iterable[Table], layout: Layout, extra: Iterable[Ranges] = ()
+    ) -> None:
+        words = {"ip", "inet"} if family == 4 else {"ip6", "inet"}
+        self.family = family
+        self.layout = layout
+        self.base: dict[str, list[Chain]] = {}
+        self.bridge: list[Chain] = []
+        self._chains: dict[tuple[str, str, str, str], Chain] = {}
+        everything: list[Chain] = []
+        for table in tables:
+            for chain in table.chains.values():
+                if chain.family in words or chain.family == "netdev":
+                    self._chains[chain.engine, chain.family, chain.table, chain.name] = chain
+                    everything.append(chain)
+                    if chain.hook:
+                        hook = "ingress" if chain.hook == "egress" else chain.hook
+                        if chain.hook != "egress":
+                            self.base.setdefault(hook, []).append(chain)
+                elif chain.family == "bridge" and chain.hook in {"prerouting", "input"}:
+                    self.bridge.append(chain)
+        for chains in self.base.values():
+            chains.sort(key=lambda chain: chain.priority)
+        self.space = _space(family, everything, layout, extra)
+        self._filters: dict[int, _Filter] = {}
+
+    def filter(self, chain: Chain) -> "_Filter":
+        """The chain's index."""
+        found = self._filters.get(id(chain))
+        if found is None:
+            found = self._filters[id(chain)] = _Filter(chain, self.space)
+        return found
+
+    def target(self, chain: Chain, name: str) -> Chain | None:
+        """The chain of the same table that a jump names."""
+        return self._chains.get((chain.engine, chain.family, chain.table, name))
+
+    def fate(self, packet: Packet) -> Fate:
+        """What becomes of connections that begin with `packet`, for all atoms of `space`."""
+        return _Walk(self).fate(packet)
+
+    def denials(self, packets: Sequence[Packet]) -> Iterator[tuple[Chain, Rule | None]]:
+        """Rules and policies (None) of input that can deny one of the packets, of some source."""
+        for hook in ("ingress", "prerouting", "input"):
+            for chain in self.base.get(hook, []):
+                if chain.policy == "drop":
+                    yield chain, None
+                yield from self._denials(chain, packets, set())
+
+    def _denials(
+        self, chain: Chain, packets: Sequence[Packet], seen: set[int]
+    ) -> Iterator[tuple[Chain, Rule | None]]:
+        seen.add(id(chain))
+        for rule in chain.rules:
+            guards, ports = _guards(rule)
+            if ports == () or not any(
+                all(guard.holds(packet, self.space)[1] for guard in guards) for packet in packets
+            ):
+                continue
+            for verdict in verdicts(rule):
+                target = self.target(chain, verdict.chain) if verdict.chain else None
+                if verdict.kind == "drop":
+                    yield chain, rule
+                elif target is not None and id(target) not in seen:
+                    yield from self._denials(target, packets, seen)
+
+    def ports(self) -> list[tuple[int, int]]:
+        """One port of each class that the rules on the way to this host tell apart, with its size.
+
+        If there are ports that no rule names, then those alone: (port, how many).
+        """
+        named = [
+            condition.ranges
+            for hook in ("ingress", "prerouting", "input")
+            for chain in self.chains(hook)
+            for rule in chain.rules
+            for condition in conditions(rule.steps)
+            if isinstance(condition, PortIn)
+        ]
+        free = complement(union([(0, 0), *(part for ranges in named for part in ranges)]), 65535)
+        if free:
+            return [(free[-1][1], size(free))]
+        edges = {edge for ranges in named for first, last in ranges for edge in (first, last + 1)}
+        return [(first, last - first) for first, last in pairwise(sorted(edges | {1, 65536}))]
+
+    def chains(self, hook: str) -> list[Chain]:
+        """The base chains of a hook and all that they can reach by jumps."""
+        found: dict[int, Chain] = {}
+        pending = list(self.base.get(hook, []))
+        while pending:
+            chain = pending.pop()
+            if id(chain) in found:
+                continue
+            found[id(chain)] = chain
+            for rule in chain.rules:
+                for verdict in verdicts(rule):
+                    target = self.target(chain, verdict.chain) if verdict.chain else None
+                    if target is not None:
+                        pending.append(target)
+        return list(found.values())
+
+
+def verdicts(rule: Rule) -> list[Verdict]:
+    """Every verdict that the rule can give."""
+    found: list[Verdict] = []
+    for step in rule.steps:
+        if isinstance(step, Verdict):
+            found.append(step)
+        elif isinstance(step, Cases):
+            found += [verdict for _, verdict in step.cases if isinstance(verdict, Verdict)]
+    return found
+
+
+def _space(family: int, chains: Sequence[Chain], layout: Layout, extra: Iterable[Ranges]) -> Space:
+    addresses: list[Ranges] = [*extra, layout.own, MULTICAST[family]]
+    ports: list[Ranges] = []
+    flags: list[tuple[int, int]] = []
+    for chain in chains:
+        for rule in chain.rules:
+            for condition in conditions(rule.steps):
+                if isinstance(condition, SourceIn) and condition.family == family:
+                    addresses.append(condition.ranges)
+                elif isinstance(condition, SourcePortIn):
+                    ports.append(condition.ranges)
+                elif isinstance(condition, FlagsAre):
+                    flags.append((condition.mask, condition.value))
+    return Space(family, addresses, ports, flags, layout.own)
+
+
+class _Filter:
+    """Finds the rules of a chain that can concern a packet, without looking at each again."""
+
+    def __init__(self, chain: Chain, space: Space) -> None:
+        self._space = space
+        self._rules = [_guards(rule) for rule in chain.rules]
+        self._by_packet: dict[Packet, tuple[list[int], dict[int, list[int]], list[_Ported]]] = {}
+        self._memo: dict[Packet, list[int]] = {}
+
+    def rules(self, packet: Packet) -> list[int]:
+        """Indices, in order, of the rules that certain tests do not rule out."""
+        found = self._memo.get(packet)
+        if found is None:
+            found = self._memo[packet] = self._find(packet)
+        return found
+
+    def _find(self, packet: Packet) -> list[int]:
+        key = msgspec.structs.replace(packet, port=0)
+        if key not in self._by_packet:
+            self._by_packet[key] = self._split(key)
+        anywhere, exact, ranged = self._by_packet[key]
+        some = exact.get(packet.port, [])
+        more = [index for index, ranges in ranged if contains(ranges, packet.port)]
+        return sorted([*anywhere, *some, *more]) if some or more else anywhere
+
+    def _split(self, packet: Packet) -> "tuple[list[int], dict[int, list[int]], list[_Ported]]":
+        anywhere: list[int] = []
+        exact: dict[int, list[int]] = {}
+        ranged: list[_Ported] = []
+        for index, (guards, ports) in enumerate(self._rules):
+            if any(not guard.holds(packet, self._space)[1] for guard in guards):
+                continue
+            if ports is None:
+                anywhere.append(index)
+            elif size(ports) <= 16:
+                for first, last in ports:
+                    for port in range(first, last + 1):
+                        exact.setdefault(port, []).append(index)
+            else:
+                ranged.append((index, ports))
+        return anywhere, exact, ranged
+
+
+_Ported = tuple[int, Ranges]
+
+_GUARDS = (
+    ProtocolIn | InterfaceIn | DestinationIn | FamilyIs | StateIn | DestinationKind | OriginalIn
+)
+
+
+def _guards(rule: Rule) -> tuple[tuple[Condition, ...], Ranges | None]:
+    """The conditions before the first action that a packet alone decides; and the ports."""
+    guards: list[Condition] = []
+    ports: Ranges | None = None
+    for step in rule.steps:
+        if isinstance(step, Action):
+            break
+        inner = step.condition if isinstance(step, Not) else step
+        if isinstance(step, PortIn):
+            ports = step.ranges if ports is None else intersection(ports, step.ranges)
+        elif isinstance(inner, _GUARDS) and not isinstance(inner, OriginalIn):
+            guards.append(step)
+    return tuple(guards), ports
+
+
+class _Frame:
+    """Where the walk is: a rule of a chain, what goes on to the next rule, what returns."""
+
+    def __init__(self, chain: Chain, depth: int) -> None:
+        self.chain = chain
+        self.depth = depth
+        self.rule = _NO_RULE
+        self.stay: dict[Packet, int] = {}
+        self.back: dict[Packet, int] = {}
+
+
+_NO_RULE = Rule((), 0, "", Quote(""))
+
+
+class _Walk:
+    """One question put to a ruleset."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self._rules = ruleset
+        self._space = ruleset.space
+        self._stopped = 0
+        self._decisions: list[Decision] = []
+        self._doubts: list[Doubted] = []
+        self._budget = _BUDGET
+        self._order = itertools.count(1)
+        self._accepted: dict[Packet, int] = {}
+
+    def fate(self, packet: Packet) -> Fate:
+        flows = {packet: self._space.full}
+        self._bridges(packet)
+        flows = self._ingress(packet, flows)
+        flows = self._prerouting(flows)
+        arrivals: dict[tuple[int | None, int, bool], int] = {}
+        here, onward = self._routed(flows)
+        for hooks, routed in ((("input",), here), (("forward", "postrouting"), onward)):
+            for final, atoms in self._hooks(hooks, routed).items():
+                key = (final.destination, final.port, routed is here)
+                arrivals[key] = arrivals.get(key, 0) | atoms
+        passed = 0
+        for atoms in arrivals.values():
+            passed |= atoms
+        if self._budget <= 0:
+            passed = self._stopped = self._space.full
+            self._doubts.append(Doubted(None, None, "more rules than can be followed", passed))
+        return Fate(passed, self._stopped, tuple(self._decisions), tuple(self._doubts), arrivals)
+
+    def _hooks(self, hooks: tuple[str, ...], flows: dict[Packet, int]) -> dict[Packet, int]:
+        for hook in hooks:
+            for chain in self._rules.base.get(hook, []):
+                flows = self._base(chain, flows)
+        return flows
+
+    def _doubt(self, chain: Chain | None, rule: Rule | None, construct: str, atoms: int) -> None:
+        if atoms:
+            self._doubts.append(Doubted(chain, rule, construct, atoms))
+
+    def _bridges(self, packet: Packet) -> None:
+        """Chains of the bridge family see frames, which is not followed here."""
+        if packet.bridged or packet.iif is None:
+            for chain in self._rules.bridge:
+                self._stopped |= self._space.full
+                self._doubt(chain, None, f"bridge chain {chain.place}", self._space.full)
+
+    def _ingress(self, packet: Packet, flows: dict[Packet, int]) -> dict[Packet, int]:
+        below = self._rules.layout.lower.get(packet.iif or "", ())
+        for chain in self._rules.base.get("ingress", []):
+            if packet.iif in chain.devices:
+                flows = self._base(chain, flows)
+            elif packet.iif is None or set(below) & set(chain.devices) or not chain.devices:
+                self._base(chain, dict(flows))  # its drops count as possible; the rest goes on
+                self._doubt(chain, None, f"ingress chain {chain.place}", self._space.full)
+        return flows
+
+    def _prerouting(self, flows: dict[Packet, int]) -> dict[Packet, int]:
+        tracked = False
+        for chain in self._rules.base.get("prerouting", []):
+            if chain.priority > CONNTRACK and not tracked:
+                flows, tracked = _tracked(flows), True
+            flows = self._base(chain, flows)
+        return flows if tracked else _tracked(flows)
+
+    def _routed(self, flows: dict[Packet, int]) -> tuple[dict[Packet, int], dict[Packet, int]]:
+        """Parts the flows into those delivered here and those forwarded."""
+        layout = self._rules.layout
+        here: dict[Packet, int] = {}
+        onward: dict[Packet, int] = {}
+        for packet, atoms in flows.items():
+            if packet.kind in {"local", ""} and self._delivered(packet, atoms):
+                here[packet] = atoms
+            if packet.kind == "local":
+                continue
+            if packet.kind == "":
+                self._doubt(None, None, "translated to an address that is not known", atoms)
+            if layout.forwarding is not True:
+                self._stopped |= atoms
+            if layout.forwarding is None:
+                self._doubt(None, None, "whether the host forwards packets", atoms)
+            if layout.forwarding is not False:
+                oif = _connected(layout, packet.destination)
+                onward[msgspec.structs.replace(packet, oif=oif, here=False)] = atoms
+        return here, onward
+
+    def _delivered(self, packet: Packet, atoms: int) -> bool:
+        """Packets translated to a loopback address are only taken where route_localnet says so."""
+        if packet.destination is None or not contains(LOOPBACK[packet.family], packet.destination):
+            return True
+        taken = self._rules.layout.localnet.get(packet.iif or "") if packet.family == 4 else None
+        if taken is not True:
+            self._stopped |= atoms
+        if taken is None:
+            self._doubt(None, None, "whether the interface takes packets for loopback", atoms)
+        return taken is not False
+
+    def _base(self, chain: Chain, flows: dict[Packet, int]) -> dict[Packet, int]:
+        """One base chain; returns what it lets on to the next."""
+        outer, self._accepted = self._accepted, {}
+        for packet, atoms in flows.items():
+            if chain.kind == "nat" and (packet.translated or packet.state != "new"):
+                _add(self._accepted, packet, atoms)
+                continue
+            for rest, some in self._chain(chain, packet, atoms, 0).items():
+                self._policy(chain, rest, some)
+        passed, self._accepted = self._accepted, outer
+        return _merged(passed)
+
+    def _policy(self, chain: Chain, packet: Packet, atoms: int) -> None:
+        if chain.policy == "drop":
+            self._stopped |= atoms
+            self._decisions.append(Decision(chain, None, "drop", atoms))
+        else:
+            _add(self._accepted, packet, atoms)
+            self._decisions.append(Decision(chain, None, "accept", atoms))
+
+    def _chain(self, chain: Chain, packet: Packet, atoms: int, depth: int) -> dict[Packet, int]:
+        """Walks one chain; returns what falls off its end or returns from it."""
+        frame = _Frame(chain, depth)
+        index = self._rules.filter(chain)
+        forms = {packet}
+        pending: list[tuple[int, int, Packet]] = [(0, 0, packet)]
+        waiting: dict[tuple[int, Packet], int] = {(0, packet): atoms}
+        while pending:
+            start, _, form = heapq.heappop(pending)
+            rest = waiting.pop((start, form))
+            found = index.rules(form)
+            for position in found[bisect_left(found, start) :]:
+                frame.rule, frame.stay = chain.rules[position], {}
+                self._rule(frame, form, rest)
+                rest = frame.stay.pop(form, 0)
+                for changed, some in frame.stay.items():
+                    kept = changed if len(forms) < _FORMS else _forgotten(changed)
+                    forms.add(kept)
+                    if (position + 1, kept) not in waiting:
+                        heapq.heappush(pending, (position + 1, next(self._order), kept))
+                    _add(waiting, (position + 1, kept), some)
+                if not rest:
+                    break
+            if rest:
+                _add(frame.back, form, rest)
+        return frame.back
+
+    def _rule(self, frame: _Frame, packet: Packet, atoms: int) -> None:
+        """Takes `atoms` through one rule."""
+        self._budget -= 1
+        if self._budget <= 0:
+            return
+        for step in frame.rule.steps:
+            if isinstance(step, Action):
+                if isinstance(step, SetMark | CopyMark | LoseMark | Untrack):
+                    packet = _changed(packet, step)
+                    continue
+                self._end(frame, step, packet, atoms)
+                return
+            sure, may = step.holds(packet, self._space)
+            if unsure := atoms & may & ~sure:
+                self._doubt(frame.chain, frame.rule, construct(step), unsure)
+            _add(frame.stay, packet, atoms & ~sure)
+            atoms &= may
+            if not atoms:
+                return
+        _add(frame.stay, packet, atoms)
+
+    def _end(
+        self,
+        frame: _Frame,
+        action: Verdict | Cases | Translate | Opaque,
+        packet: Packet,
+        atoms: int,
+    ) -> None:
+        """The action that a rule ends with."""
+        if isinstance(action, Verdict):
+            self._verdict(frame, action, packet, atoms)
+        elif isinstance(action, Translate):
+            self._translate(frame, action, packet, atoms)
+        elif isinstance(action, Cases):
+            self._cases(frame, action, packet, atoms)
+        else:
+            self._opaque(frame, action.construct, packet, atoms)
+
+    def _cases(self, frame: _Frame, step: Cases, packet: Packet, atoms: int) -> None:
+        for condition, action in step.cases:
+            sure, may = condition.holds(packet, self._space)
+            hit = atoms & may
+            if not hit:
+                continue
+            self._doubt(frame.chain, frame.rule, construct(condition), hit & ~sure)
+            self._end(frame, action, packet, hit)
+            atoms &= ~sure
+            if not atoms:
+                return
+        _add(frame.stay, packet, atoms)
+
+    def _verdict(self, frame: _Frame, verdict: Verdict, packet: Packet, atoms: int) -> None:
+        if verdict.kind == "accept":
+            _add(self._accepted, packet, atoms)
+            self._decisions.append(Decision(frame.chain, frame.rule, "accept", atoms))
+        elif verdict.kind == "drop":
+            self._stopped |= atoms
+            self._decisions.append(Decision(frame.chain, frame.rule, "drop", atoms))
+        elif verdict.kind == "return":
+            _add(frame.back, packet, atoms)
+        elif verdict.kind == "continue":
+            _add(frame.stay, packet, atoms)
+        else:
+            self._jump(frame, verdict, packet, atoms)
+
+    def _jump(self, frame: _Frame, verdict: Verdict, packet: Packet, atoms: int) -> None:
+        target = self._rules.target(frame.chain, verdict.chain)
+        if target is None or frame.depth >= _DEPTH:
+            self._opaque(frame, f"jump to {verdict.chain}", packet, atoms)
+            return
+        goes_on = frame.back if verdict.kind == "goto" else frame.stay
+        for form, some in self._chain(target, packet, atoms, frame.depth + 1).items():
+            _add(goes_on, form, some)
+
+    def _translate(self, frame: _Frame, step: Translate, packet: Packet, atoms: int) -> None:
+        if step.family != packet.family:
+            _add(frame.stay, packet, atoms)
+            return
+        self._decisions.append(Decision(frame.chain, frame.rule, "translate", atoms))
+        if not step.certain or size(step.ports) > 1:
+            self._opaque(frame, "translation to a range", packet, atoms)
+            return
+        port = step.ports[0][0] if step.ports else packet.port
+        address, kind = self._translated(packet, step)
+        changed = msgspec.structs.replace(
+            packet,
+            destination=address,
+            port=port,
+            kind=kind,
+            here=None,
+            translated=True,
+            original=packet.original or (packet.destination, packet.port),
+        )
+        _add(self._accepted, changed, atoms)
+
+    def _translated(self, packet: Packet, step: Translate) -> tuple[int | None, str]:
+        """The new destination and what kind of address it is."""
+        layout = self._rules.layout
+        if step.here:
+            return layout.primary.get(packet.iif or ""), "local"
+        if step.addresses is None:
+            return packet.destination, packet.kind
+        address = step.addresses[0][0] if size(step.addresses) == 1 else None
+        local = [
+            contains(layout.own, number) or contains(LOOPBACK[packet.family], number)
+            for ends in step.addresses
+            for number in ends
+        ]
+        if not layout.own or (address is None and any(local)):
+            return address, "local" if all(local) else ""
+        return address, "local" if all(local) else "unicast"
+
+    def _opaque(self, frame: _Frame, name: str, packet: Packet, atoms: int) -> None:
+        """Whatever can happen, may."""
+        _add(self._accepted, packet, atoms)
+        self._stopped |= atoms
+        self._doubt(frame.chain, frame.rule, name, atoms)
+        _add(frame.stay, _forgotten(packet), atoms)
+
+
+def _forgotten(packet: Packet) -> Packet:
+    """The packet with marks that are not known."""
+    return msgspec.structs.replace(packet, mark=None, connmark=None)
+
+
+_Key = TypeVar("_Key")
+
+
+def _add(flows: dict[_Key, int], key: _Key, atoms: int) -> None:
+    if atoms:
+        flows[key] = flows.get(key, 0) | atoms
+
+
+def _merged(flows: dict[Packet, int]) -> dict[Packet, int]:
+    """Forgets marks where packets have taken more forms than can be followed."""
+    if len(flows) <= _FORMS:
+        return flows
+    merged: dict[Packet, int] = {}
+    for packet, atoms in flows.items():
+        _add(merged, _forgotten(packet), atoms)
+    return merged
+
+
+def _tracked(flows: dict[Packet, int]) -> dict[Packet, int]:
+    """Connection tracking meets the packets that were not taken out of it."""
+    tracked: dict[Packet, int] = {}
+    for packet, atoms in flows.items():
+        state = "new" if packet.state == "invalid" else packet.state
+        _add(tracked, msgspec.structs.replace(packet, state=state), atoms)
+    return tracked
+
+
+def _connected(layout: Layout, address: int | None) -> str | None:
+    if address is None:
+        return None
+    for name, ranges in layout.networks:
+        if contains(ranges, address):
+            return name
+    return None
+
+
+def _changed(packet: Packet, step: SetMark | CopyMark | LoseMark | Untrack) -> Packet:
+    if isinstance(step, Untrack):
+        return msgspec.structs.replace(packet, state="untracked")
+    mark, connmark = packet.mark, packet.connmark
+    if isinstance(step, LoseMark):
+        mark, connmark = (None, connmark) if step.which == "packet" else (mark, None)
+    elif isinstance(step, SetMark):
+        if step.which == "packet":
+            mark = _computed(mark, step)
+        else:
+            connmark = _computed(connmark, step)
+    elif step.direction == "save":
+        connmark = _copied(mark, connmark, step)
+    else:
+        mark = _copied(connmark, mark, step)
+    return msgspec.structs.replace(packet, mark=mark, connmark=connmark)
+
+
+def _computed(mark: int | None, step: SetMark) -> int | None:
+    if mark is None and step.clear != 0xFFFFFFFF:
+        return None
+    return ((mark or 0) & ~step.clear) ^ step.flip
+
+
+def _copied(source: int | None, target: int | None, step: CopyMark) -> int | None:
+    if source is None or (target is None and step.target_mask != 0xFFFFFFFF):
+        return None
+    return ((target or 0) & ~step.target_mask) ^ (source & step.source_mask)
+
+
+def construct(condition: Condition) -> str:
+    """The name of what makes a condition undecidable, for the reader of a report."""
+    for part in conditions((condition,)):
+        if isinstance(part, Unknown):
+            return part.construct
+    for part in conditions((condition,)):
+        if isinstance(part, InterfaceIn):
+            return "interface not known"
+        if isinstance(part, DestinationIn | OriginalIn):
+            return "destination address not known"
+        if isinstance(part, SourceKind | DestinationKind):
+            return "type of the address"
+    return type(condition).__name__

@@ -1,0 +1,135 @@
+"""Every packet that could open a connection, as bits of one whole number.
+
+For one listener and one interface, what a sender can vary is the source address, the source port
+and a few TCP flags. The rules cut each of these into classes that no rule tells apart; one class
+of each is an atom, and a set of atoms is an int with one bit per atom. So the algebra of sets is
+Python's `&`, `|` and `^`, whatever the number of rules (atomic predicates: Yang and Lam, 2013).
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
+
+from audit_agent.facts.firewall.ranges import Ranges, top, union
+
+Doubt = tuple[int, int]
+"""(certainly, possibly): the atoms for which a statement holds; the second holds the first."""
+
+SYN = 0x02
+FIRST_FLAGS = tuple(
+    SYN | psh | urg | ece | cwr
+    for psh in (0, 0x08)
+    for urg in (0, 0x20)
+    for ece in (0, 0x40)
+    for cwr in (0, 0x80)
+)
+"""The TCP flags with which Linux opens a connection: SYN, and any of PSH, URG, ECE and CWR."""
+
+
+class Space:
+    """The atoms of one address family under one set of rules.
+
+    The lowest bits are the address classes with the first choice of port and flags, then the same
+    classes with the next choice, and so on. `own` are the host's own addresses, () where they are
+    not known; they must be among the sets the space is cut for.
+    """
+
+    def __init__(
+        self,
+        family: int,
+        addresses: Iterable[Ranges],
+        ports: Iterable[Ranges] = (),
+        flags: Iterable[tuple[int, int]] = (),
+        own: Ranges = (),
+    ) -> None:
+        self.family = family
+        self.own = own
+        self._starts = _starts(addresses, top(family))
+        self._ports = _starts(ports, 65535)
+        self._flags = _flag_classes(set(flags))
+        self._width = len(self._starts)
+        self._choices = len(self._ports) * len(self._flags)
+        self._repeat = sum(1 << (self._width * choice) for choice in range(self._choices))
+        self._memo: dict[Ranges, int] = {}
+        self.full = (1 << (self._width * self._choices)) - 1
+        self.yes: Doubt = (self.full, self.full)
+        self.no: Doubt = (0, 0)
+        self.maybe: Doubt = (0, self.full)
+
+    def from_addresses(self, ranges: Ranges) -> int:
+        """The atoms whose source address is in `ranges`, one of the sets the space was cut for."""
+        mask = self._memo.get(ranges)
+        if mask is None:
+            mask = self._memo[ranges] = _bits(self._starts, ranges) * self._repeat
+        return mask
+
+    def from_ports(self, ranges: Ranges) -> int:
+        """The atoms whose source port is in `ranges`."""
+        chosen = _bits(self._ports, ranges)
+        block = (1 << self._width) - 1
+        mask = 0
+        for choice in range(self._choices):
+            if chosen >> (choice // len(self._flags)) & 1:
+                mask |= block << (self._width * choice)
+        return mask
+
+    def with_flags(self, mask: int, value: int) -> int:
+        """The atoms of TCP packets for which flags & `mask` == `value`."""
+        block = (1 << self._width) - 1
+        atoms = 0
+        for choice in range(self._choices):
+            if self._flags[choice % len(self._flags)] & mask == value:
+                atoms |= block << (self._width * choice)
+        return atoms
+
+    def some_choice(self, mask: int) -> int:
+        """The address classes that are in `mask` with at least one choice of port and flags."""
+        block, found = (1 << self._width) - 1, 0
+        for choice in range(self._choices):
+            found |= mask >> (self._width * choice) & block
+        return found
+
+    def every_choice(self, mask: int) -> int:
+        """The address classes that are in `mask` whatever port and flags are chosen."""
+        found = (1 << self._width) - 1
+        for choice in range(self._choices):
+            found &= mask >> (self._width * choice)
+        return found
+
+    def ranges(self, classes: int) -> Ranges:
+        """Address classes (of `some_choice` or `every_choice`) as addresses."""
+        found: list[tuple[int, int]] = []
+        while classes:
+            low = (classes & -classes).bit_length() - 1
+            run = ((classes >> low) ^ ((classes >> low) + 1)).bit_length() - 1
+            end = low + run
+            last = self._starts[end] - 1 if end < self._width else top(self.family)
+            found.append((self._starts[low], last))
+            classes = classes >> end << end
+        return tuple(found)
+
+
+def _starts(sets: Iterable[Ranges], highest: int) -> list[int]:
+    """The first number of each class: two numbers of a class are in the same of `sets`."""
+    cuts = {0}
+    for ranges in sets:
+        for first, last in ranges:
+            cuts.add(first)
+            cuts.add(last + 1)
+    return sorted(cut for cut in cuts if cut <= highest)
+
+
+def _bits(starts: list[int], ranges: Ranges) -> int:
+    bits = 0
+    for first, last in union(ranges):
+        low, high = bisect_left(starts, first), bisect_right(starts, last)
+        bits |= (1 << high) - (1 << low)
+    return bits
+
+
+def _flag_classes(tests: set[tuple[int, int]]) -> list[int]:
+    """One set of flags for each way in which the tests can come out; plain SYN is the first."""
+    classes: dict[tuple[bool, ...], int] = {}
+    ordered = sorted(tests)
+    for flags in FIRST_FLAGS:
+        classes.setdefault(tuple(flags & mask == value for mask, value in ordered), flags)
+    return list(classes.values())

@@ -1,0 +1,273 @@
+"""What exposures come to: who can connect, seen from the Internet and from private networks."""
+
+import ipaddress
+from collections.abc import Mapping, Sequence
+
+from msgspec import Struct
+
+from audit_agent.facts.exposure import Because, Exposure, PacketFilter, Published, public
+from audit_agent.facts.firewall.ranges import Ranges, everything, intersection, size, union, written
+from audit_agent.facts.firewall.rules import Chain, Packet, Rule
+from audit_agent.facts.network import Network, not_public
+from audit_agent.facts.sockets import Listener
+from audit_agent.model import Quote
+
+
+class Reach(Struct, frozen=True):
+    """What several exposures come to, seen from the Internet and from private networks.
+
+    `kind` is "open" (more sources than can be called named), "limited", "closed" or "undecided".
+    `sources` are those that may connect, as people write them, by family; at most twenty.
+    `because` are the decisions and doubts that made it so.
+    """
+
+    kind: str
+    sources: tuple[str, ...]
+    because: tuple[Because, ...]
+
+    @property
+    def constructs(self) -> tuple[str, ...]:
+        """What could not be decided, by name."""
+        names = (each.construct for each in self.because if each.construct)
+        return tuple(dict.fromkeys(names))
+
+
+def reach(exposures: Sequence[Exposure], network: Network, widest: Mapping[int, int]) -> Reach:
+    """Puts the answers of all interfaces and families together.
+
+    `widest` is the prefix length, by family, of the largest network that still counts as a named
+    source: who admits more public addresses than that is open. By an interface that does not face
+    the Internet no public source comes.
+    """
+    possible: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
+    kinds: set[str] = set()
+    because: list[Because] = []
+    for exposure in exposures:
+        family = exposure.family
+        inside = not network.faces_internet(exposure.interface, family)
+        most = 1 << ((32 if family == 4 else 128) - widest[family])
+        sure = _plausible(exposure.accept, family, inside=inside)
+        may = union([*sure, *_plausible(exposure.undecided, family, inside=inside)])
+        kind = _kind(sure, may, family, most)
+        if kind != "closed":
+            possible[family] += may
+        because += _deciding(exposure, kind)
+        kinds.add(kind)
+    order = ("open", "undecided", "limited", "closed")
+    worst = next((kind for kind in order if kind in kinds), "closed")
+    words = [word for family, ranges in possible.items() for word in written(family, union(ranges))]
+    return Reach(worst, tuple(words[:20]), tuple(_most_telling(because, worst)))
+
+
+def _plausible(ranges: Ranges, family: int, *, inside: bool) -> Ranges:
+    return intersection(ranges, union(not_public(family))) if inside else ranges
+
+
+def _kind(sure: Ranges, may: Ranges, family: int, most: int) -> str:
+    if size(public(sure, family)) > most:
+        return "open"
+    if size(public(may, family)) > most:
+        return "undecided"
+    if sure:
+        return "limited"
+    return "undecided" if may else "closed"
+
+
+_WANTED = {"open": "accept", "limited": "accept", "closed": "drop", "undecided": "undecided"}
+
+
+def _deciding(exposure: Exposure, kind: str) -> list[Because]:
+    """The decision that speaks for the most sources; of a doubt, all of them."""
+    wanted = [each for each in exposure.because() if each.verdict == _WANTED[kind]]
+    if kind == "undecided":
+        return wanted
+    input_ = [each for each in wanted if each.chain is not None and each.chain.hook != "prerouting"]
+    ranked = sorted(
+        input_ or wanted, key=lambda each: (size(each.sources), each.rule is not None), reverse=True
+    )
+    return ranked[:1]
+
+
+def _most_telling(because: list[Because], worst: str) -> list[Because]:
+    kept: dict[tuple[int, int, str], Because] = {}
+    for each in because:
+        if each.verdict == _WANTED[worst]:
+            kept.setdefault((id(each.chain), id(each.rule), each.construct), each)
+    return list(kept.values())[:5]
+
+
+class Default(Struct, frozen=True):
+    """What becomes of new connections to ports that no rule names.
+
+    `kind` is "deny", "accept", "undecided", or "mixed" where rules name all ports and treat them
+    differently.
+    """
+
+    kind: str
+    reach: Reach
+
+
+def default(
+    packet_filter: PacketFilter, family: int, protocol: str, widest: Mapping[int, int]
+) -> Default:
+    """The decision that no rule for a port overrides, by the interfaces that face the Internet."""
+    kinds: dict[str, Reach] = {}
+    for port, _ in packet_filter.ruleset(family).ports()[:1000]:
+        answer = reach(facing(packet_filter, family, protocol, port), packet_filter.network, widest)
+        kind = {"open": "accept", "undecided": "undecided"}.get(answer.kind, "deny")
+        kinds.setdefault(kind, answer)
+    if len(kinds) == 1:
+        return Default(*next(iter(kinds.items())))
+    kind = "undecided" if "undecided" in kinds else "mixed"
+    return Default(kind, kinds["undecided"] if kind == "undecided" else kinds["accept"])
+
+
+def facing(packet_filter: PacketFilter, family: int, protocol: str, port: int) -> list[Exposure]:
+    """The port's exposures by the interfaces that face the Internet; where none does, by all."""
+    network = packet_filter.network
+    outside = network.outside()
+    chosen = [each for each in outside if network.faces_internet(each.name, family)] or outside
+    found = [packet_filter.port(each.name, family, protocol, port) for each in chosen]
+    return [exposure for exposure in found if exposure is not None]
+
+
+def blanket_rules(packet_filter: PacketFilter, family: int, protocol: str) -> list[Because]:
+    """The rules that let most of the Internet connect to ports that no rule names."""
+    half = size(public(everything(family), family)) // 2
+    found: list[Because] = []
+    for port, _ in packet_filter.ruleset(family).ports()[:1]:
+        for exposure in facing(packet_filter, family, protocol, port):
+            if size(public(exposure.accept, family)) <= half:
+                continue
+            found += [
+                because
+                for because in exposure.because()
+                if because.verdict == "accept"
+                and because.rule is not None
+                and because.chain is not None
+                and because.chain.kind != "nat"
+                and size(public(because.sources, family)) > half
+            ]
+    return found
+
+
+def denials(packet_filter: PacketFilter) -> list[tuple[Chain, Rule | None]]:
+    """The rules and policies that can deny a new connection from outside to this host."""
+    network = packet_filter.network
+    found: list[tuple[Chain, Rule | None]] = []
+    for family in (4, 6):
+        packets = [
+            Packet(
+                family=family,
+                protocol=protocol,
+                destination=address.number,
+                port=0,
+                iif=interface.name,
+                state="new",
+            )
+            for interface in network.outside()
+            for address in network.addresses
+            if address.family == family and not address.loopback
+            for protocol in (6, 17)
+        ]
+        found += packet_filter.ruleset(family).denials(packets)
+    return found
+
+
+class Port(Struct, frozen=True):
+    """A port of this host that others may reach: a listener, or one that a rule sends elsewhere.
+
+    `bound` is "any", "public", "private", "multicast" or "loopback". `target` is where a rule
+    sends it, or "".
+    """
+
+    protocol: str
+    address: str
+    port: int
+    process: str
+    bound: str
+    target: str
+    reach: Reach
+    quotes: tuple[Quote, ...]
+
+    @property
+    def subject(self) -> str:
+        """As people write it: "tcp/0.0.0.0:3306 mysqld"."""
+        address = f"[{self.address}]" if ":" in self.address else self.address
+        name = f"{self.protocol}/{address}:{self.port}"
+        return " ".join(
+            part for part in (name, self.process, self.target and f"-> {self.target}") if part
+        )
+
+
+def reachable_ports(
+    listeners: Sequence[Listener], packet_filter: PacketFilter, widest: Mapping[int, int]
+) -> list[Port]:
+    """Every port but those that only this host itself can reach, in the order of the sockets."""
+    network = packet_filter.network
+    found: list[Port] = []
+    for listener in listeners:
+        answer = reach(packet_filter.exposures(listener), network, widest)
+        if listener.loopback and answer.kind == "closed":
+            continue
+        found.append(
+            Port(
+                listener.protocol, listener.address, listener.port, listener.process,
+                _bound(listener, network), "", answer,
+                (listener.quote, *_quotes(answer.because)),
+            )
+        )  # fmt: skip
+    taken = {(each.protocol, each.port) for each in found if each.bound == "any"}
+    found += [
+        _published(published, packet_filter, widest)
+        for published in packet_filter.published()
+        if (published.protocol, published.port) not in taken
+    ]
+    return found
+
+
+def _published(
+    published: Published, packet_filter: PacketFilter, widest: Mapping[int, int]
+) -> Port:
+    exposures = [
+        exposure
+        for interface in packet_filter.network.outside()
+        if (
+            exposure := packet_filter.port(
+                interface.name, published.family, published.protocol, published.port
+            )
+        )
+        is not None
+    ]
+    answer = reach(exposures, packet_filter.network, widest)
+    translated = [
+        each for exposure in exposures for each in exposure.because() if each.verdict == "translate"
+    ]
+    address = "0.0.0.0" if published.family == 4 else "::"  # noqa: S104 - named, not bound
+    return Port(
+        published.protocol, address, published.port, "", "any", published.target, answer,
+        (*_quotes(translated[:1]), *_quotes(answer.because)),
+    )  # fmt: skip
+
+
+def _bound(listener: Listener, network: Network) -> str:
+    if listener.wildcard:
+        return "any"
+    if listener.loopback:
+        return "loopback"
+    address = ipaddress.ip_address(listener.address)
+    if address.is_multicast:
+        return "multicast"
+    known = [each for each in network.addresses if each.text == listener.address]
+    if known:
+        return "public" if known[0].public else "private"
+    return "public" if address.is_global else "private"
+
+
+def _quotes(because: Sequence[Because]) -> tuple[Quote, ...]:
+    quotes = (
+        each.rule.quote if each.rule is not None else each.chain.quote
+        for each in because
+        if each.chain is not None
+    )
+    return tuple(dict.fromkeys(quotes))
