@@ -4,7 +4,7 @@ import pkgutil
 
 from audit_agent import __version__
 
-FRAGMENTS = ("host", "net", "firewall", "patches", "logs", "sshd", "accounts", "clock")
+FRAGMENTS = ("host", "net", "firewall", "tls", "patches", "logs", "sshd", "accounts", "clock")
 """The fragments in the order they run; NAME.sh defines the function `collect_NAME`."""
 
 _OWN_NONCE = "N=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \\n')"

@@ -11,10 +11,12 @@ from typing import TypeVar
 
 from audit_agent.facts.accounts import Account, Password, read_accounts, read_passwords
 from audit_agent.facts.auditd import Auditd, read_auditd
+from audit_agent.facts.certificates import CertificateFile, read_certificate_files
 from audit_agent.facts.clock import Clock, read_clock
 from audit_agent.facts.confinement import Confinement, read_confinement
 from audit_agent.facts.exposure import PacketFilter
 from audit_agent.facts.firewall import Loaded, read_loaded
+from audit_agent.facts.groups import Group, read_membership
 from audit_agent.facts.host_age import HostAge, read_host_age
 from audit_agent.facts.journald import Journald, JournalSpan, read_journal_span, read_journald
 from audit_agent.facts.kernel import Kernel, read_kernel
@@ -25,6 +27,7 @@ from audit_agent.facts.logrotate import Logrotate, read_logrotate
 from audit_agent.facts.logs import Log, read_logs
 from audit_agent.facts.network import Network, read_network
 from audit_agent.facts.packages import Package, read_packages
+from audit_agent.facts.private_keys import KeyFile, read_key_files
 from audit_agent.facts.rsyslog import Target, read_targets
 from audit_agent.facts.security_updates import read_security_updates
 from audit_agent.facts.sockets import Listener, read_listeners, user_names
@@ -34,6 +37,7 @@ from audit_agent.facts.system import System, read_system
 from audit_agent.facts.units import Units, read_units
 from audit_agent.facts.updates import SecurityUpdates
 from audit_agent.facts.upgrades import LastUpgrade, read_last_upgrade
+from audit_agent.facts.webconfig import TlsConfiguration, read_tls_configuration
 from audit_agent.model import Evidence, EvidenceMissing
 
 __all__ = ["Host"]
@@ -136,6 +140,28 @@ class Host:
     def clock(self) -> Clock:
         """What keeps the clock."""
         return read_clock(self.evidence)
+
+    @cached_property
+    def tls_configuration(self) -> TlsConfiguration:
+        """The certificate and key files that nginx, Apache, HAProxy and Postfix are given."""
+        return read_tls_configuration(self.evidence)
+
+    @cached_property
+    def certificate_files(self) -> list[CertificateFile]:
+        """The certificates in those files."""
+        return read_certificate_files(self.evidence, self.tls_configuration.references)
+
+    @cached_property
+    def key_files(self) -> list[KeyFile]:
+        """The private keys in those files, by mode and owner."""
+        return read_key_files(
+            self.evidence, self.tls_configuration.references, self.certificate_files
+        )
+
+    @cached_property
+    def membership(self) -> dict[int, Group]:
+        """The groups with the accounts in them, by number."""
+        return read_membership(self.evidence)
 
     @cached_property
     def groups(self) -> dict[int, str]:
