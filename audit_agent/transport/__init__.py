@@ -4,11 +4,15 @@ A transport runs the collector once and hands back what came, however little. It
 sections, facts or checks.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 from msgspec import Struct
 
 from audit_agent.model import Section
+
+Ask = Callable[[str], str]
+"""Asks the user for a secret, showing the prompt, and returns it without a newline."""
 
 
 class Limits(Struct, frozen=True):
