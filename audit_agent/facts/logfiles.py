@@ -67,7 +67,7 @@ class Listing:
 
         A pattern without wildcards stands for itself, whether or not it exists.
         """
-        if not re.search(r"[*?\[]", pattern):
+        if not (pattern.startswith("/") and re.search(r"[*?\[]", pattern)):
             return [re.sub(r"\\(.)", r"\1", pattern)]
         found = [""]
         *middle, last = pattern.split("/")[1:]

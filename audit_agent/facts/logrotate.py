@@ -2,7 +2,7 @@
 
 The reader follows logrotate 3.21 character by character, its odd corners included (checked against
 `logrotate -d`): a wrong line may cost the block it stands in, the rest of its file, or nothing.
-Older versions differ in what a mistake costs, so whatever a mistake touches is marked as doubtful.
+Older versions differ in what a mistake costs, so that what it touches is marked as doubtful.
 """
 
 import bisect
@@ -92,8 +92,8 @@ class Pattern(Struct, frozen=True):
 class Rule(Struct, frozen=True):
     """One block: its patterns and what is in force for them.
 
-    `doubtful` says that logrotate may read it otherwise, or not at all: there is a mistake in it or
-    in its file.
+    `doubtful` says that logrotate may read it otherwise, or not at all: there is a mistake in it,
+    or one elsewhere that an old logrotate stumbles over.
     """
 
     patterns: tuple[Pattern, ...]
@@ -186,9 +186,9 @@ class _Reading:
         self.depth = 0
 
     def result(self) -> Logrotate:
-        """Before 3.12 one mistake stopped everything."""
+        """Before 3.12 one mistake stopped everything, so where the version is not known it may."""
         costly = any(mistake.cost in {"block", "file"} for mistake in self.mistakes)
-        fatal = costly and self.before((3, 12))
+        fatal = costly and self.version < (3, 12)
         rules = [
             Rule(tuple(block.patterns), block.settings, block.quote, block.doubtful or fatal)
             for block in self.blocks
@@ -294,7 +294,6 @@ class _File:
         self.name = section.name
         self.text = section.text
         self.newlines = [match.start() for match in re.finditer("\n", self.text)]
-        self.first = len(reading.blocks)
         self.base = base
         self.block = base
         self.at = 0
@@ -331,10 +330,8 @@ class _File:
         raise _GiveUp
 
     def _mistake(self, text: str, cost: str) -> None:
-        """A mistake after which logrotates of another age may drop the whole file."""
         self.reading.mistake(text, cost, self._quote())
-        for block in self.reading.blocks[self.first :]:
-            block.doubtful = True
+        self.block.doubtful = self.block is not self.base
 
     def _quote(self) -> Quote:
         line = bisect.bisect_left(self.newlines, min(self.at, len(self.text) - 1)) + 1

@@ -3,6 +3,7 @@
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from audit_agent.facts.logfiles import read_listing
 from audit_agent.facts.logrotate import read_logrotate
+from audit_agent.model import Gap
 
 pytestmark = pytest.mark.skipif(
     shutil.which("logrotate", path="/usr/sbin:/usr/bin") is None,
@@ -242,3 +244,90 @@ def test_any_configuration_is_read_as_logrotate_reads_it(
     text = f"include {folder}\n" * include + text.replace("%s", str(logs))
     conf = write(tmp_path / "conf", text)
     assert understood(make_evidence, conf, [folder], root=logs) == asked(conf)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "tabooext + .x\n", "tabooext .y,.z\n", "taboopat + a*\n", "taboopat *\n", "tabooext +\n"],
+)
+def test_the_files_of_a_folder_are_read_in_logrotates_order(make_evidence, logs, tmp_path, before):
+    """Defaults that one file sets reach the next ones, unless it holds a mistake."""
+    folder = tmp_path / "inc"
+    folder.mkdir()
+    names = {"a": "daily\nrotate 3\n", "b.x": f"{logs}/b.log {{\n}}\n", "B": "rotate 5\nsize x\n"}
+    names |= {
+        "c": f"{logs}/c.log {{\n}}\n",
+        "d.y": "weekly\n",
+        "e.bak": "hourly\n",
+        "f~": "yearly\n",
+    }
+    names |= {".g": "minsize 7\n", "z": f"{logs}/sub/d.log {{\nrotate 9\n}}\n"}
+    for name, text in names.items():
+        write(folder / name, text)
+    text = f"{before}{logs}/a.log {{\n}}\ninclude {folder}\n{logs}/a.log.1 {{\n}}\n"
+    conf = write(tmp_path / "conf", text)
+    assert understood(make_evidence, conf, [folder], root=logs) == asked(conf)
+
+
+def parsed(make_evidence, text, **more):
+    sections = {"file:/etc/logrotate.conf": text, "logs.files": "drwxr-xr-x 0 0 1 1 0 /var/log\n"}
+    evidence = make_evidence(sections | more)
+    return read_logrotate(evidence, read_listing(evidence))
+
+
+def test_a_file_that_was_not_collected_is_not_taken_for_absent(make_evidence):
+    listing = (
+        "-rw-r--r-- 0 0 1 1 0 /etc/logrotate.d/.hidden\n-rw-r--r-- 0 0 1 1 0 /etc/logrotate.d/a~\n"
+    )
+    more = {"dir:/etc/logrotate.d": "x", "logs.files": listing}
+    found = parsed(make_evidence, "include /etc/logrotate.d\n", **more)
+    assert [(m.cost, m.text) for m in found.mistakes] == [
+        ("unread", "/etc/logrotate.d/.hidden could not be read")
+    ]
+    for gap in (Gap.DENIED, Gap.TRUNCATED):
+        found = parsed(make_evidence, "include /x\n", **{"file:/x": gap})
+        assert not found.whole
+    assert parsed(make_evidence, "include /x\n", **{"file:/x": Gap.ABSENT}).whole
+
+
+def test_a_file_that_others_may_write_is_ignored_as_logrotate_ignores_it(make_evidence):
+    for line in ("-rw-rw-r-- 0 0", "-rw-r--rw- 0 0", "-rw-r--r-- 7 0"):
+        more = {"logs.files": f"{line} 1 1 0 /etc/logrotate.conf\n"}
+        assert parsed(make_evidence, "/x {\n}\n", **more).rules == ()
+
+
+@pytest.mark.parametrize(
+    ("version", "rotate", "doubtful"),
+    [("3.21.0", -1, False), ("3.15.0", -1, False), ("3.14.0", None, None), ("", -1, False)],
+)
+def test_old_versions_know_no_endless_rotation(make_evidence, version, rotate, doubtful):
+    text = "/x {\nrotate -1\n}\n/y {\n}\n"
+    found = parsed(make_evidence, text, **{"logs.logrotate.version": f"logrotate {version}\n"})
+    rule = found.rule("/x")
+    assert (rule and rule.settings.rotate, rule and rule.doubtful) == (rotate, doubtful)
+    assert not found.rule("/y").doubtful
+
+
+@pytest.mark.parametrize(
+    ("version", "doubtful"), [("3.21.0", False), ("3.12.0", False), ("3.8.6", True), ("", True)]
+)
+def test_what_a_mistake_elsewhere_costs(make_evidence, version, doubtful):
+    """Since 3.12 it costs its own block; before, everything."""
+    text = "/x {\n}\n/y {\nrotate z\n}\n"
+    found = parsed(make_evidence, text, **{"logs.logrotate.version": f"logrotate {version}\n"})
+    assert found.rule("/x").doubtful is doubtful
+    assert found.rule("/y") is None
+
+
+@given(st.text(alphabet="/ab{}#\"'\\\n\t =0-9drxyz*~", max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_configuration_breaks_the_reading(make_evidence, text):
+    parsed(make_evidence, text)
+
+
+def test_a_huge_configuration_is_read_in_time(make_evidence):
+    lines = "".join(f"/var/log/{n}.log {{\n daily\n rotate 3\n}}\n" for n in range(6000))
+    started = time.perf_counter()
+    assert len(parsed(make_evidence, lines).rules) == 6000
+    parsed(make_evidence, "daily\n" * 40000)
+    assert time.perf_counter() - started < 20
