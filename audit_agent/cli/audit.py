@@ -69,7 +69,7 @@ def run(
     """Read a host, judge it, keep its evidence and write the report."""
     checks = reporting.select(plugins.checks())
     started = _now()
-    found = _read(connection.transport(target, talk), talk)
+    found = _read(connection.transport(target), talk)
     talk.progress(_("judging {count} checks").format(count=len(checks)))
     kept = evidence_path or reporting.beside(_file_name(found, "evidence.zip"))
     digest = _keep(found, kept) if kept else evidence.digest(found)
@@ -107,7 +107,7 @@ def collect(
     if script:
         _write_script(output)
         return 0
-    found = _read(connection.transport(target, talk), talk)
+    found = _read(connection.transport(target), talk)
     path = output or Path(_file_name(found, "evidence.zip"))
     if str(path) == "-":
         sys.stdout.buffer.write(evidence.pack(found)[0])

@@ -1,6 +1,7 @@
 """Options that several commands share, and what they mean."""
 
 import functools
+import getpass
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from audit_agent.cli.talk import Talk
 from audit_agent.engine import Check
 from audit_agent.model import Finding, Results, Severity, Status
 from audit_agent.transport import Limits, Transport
+from audit_agent.transport.privilege import Sudo
 
 Command = Callable[..., Any]
 
@@ -110,12 +112,37 @@ class Connection(Struct, frozen=True):
     identity: tuple[Path, ...]
     timeout: float
 
-    def transport(self, target: str, talk: Talk) -> Transport:
-        """The transport for TARGET."""
-        from audit_agent.transport.local import Local  # noqa: PLC0415 - one of two is needed
-
+    def transport(self, target: str) -> Transport:
+        """The transport for TARGET: this machine for "localhost", else SSH."""
         limits = Limits(total=self.timeout)
-        return Local(limits)
+        if target == "localhost":
+            from audit_agent.transport.local import Local  # noqa: PLC0415 - one of two is needed
+
+            return Local(limits, self._privilege())
+        from audit_agent.transport.ssh import Ssh, SshOptions  # noqa: PLC0415 - paramiko is slow
+
+        options = SshOptions(
+            config_file=self.ssh_config,
+            identities=self.identity,
+            accept_new_host_key=self.accept_new_host_key,
+            ask=_ask if sys.stdin.isatty() else None,
+        )
+        try:
+            return Ssh(target, limits, options, self._privilege())
+        except ValueError as error:
+            raise Failure(str(error)) from error
+
+    def _privilege(self) -> Sudo | None:
+        if self.ask_sudo_password:
+            return Sudo(ask=_ask)
+        return Sudo() if self.sudo else None
+
+
+def _ask(prompt: str) -> str:
+    """A secret from the terminal, or from a pipe where there is none."""
+    if sys.stdin.isatty():
+        return getpass.getpass(evidence.printable(prompt))
+    return sys.stdin.readline().rstrip("\n")
 
 
 def _complete_names(

@@ -12,20 +12,22 @@ class Clock:
 
     def __init__(self) -> None:
         self._idle = 0.0
+        self._stopped_at: float | None = None
 
     def now(self) -> float:
         """Seconds on a scale of its own."""
-        return time.monotonic() - self._idle
+        return (self._stopped_at or time.monotonic()) - self._idle
 
     def idle(self, ask: Ask) -> Ask:
         """`ask`, with the clock standing still while it is being answered."""
 
         def answer(prompt: str) -> str:
-            started = time.monotonic()
+            started = self._stopped_at = time.monotonic()
             try:
                 return ask(prompt)
             finally:
                 self._idle += time.monotonic() - started
+                self._stopped_at = None
 
         return answer
 
@@ -69,11 +71,11 @@ def converse(
     stream = bytearray(opening.rest)
     while len(stream) <= limits.size:
         heard = session.receive(max(0.0, deadline - clock.now()))
+        stream += heard[0] if heard else b""
+        if clock.now() >= deadline:
+            return bytes(stream), f"took longer than {limits.total:g} s"
         if heard is None:
             return bytes(stream), session.interruption()
-        if clock.now() >= deadline:
-            return bytes(stream + heard[0]), f"took longer than {limits.total:g} s"
-        stream += heard[0]
     return bytes(stream[: limits.size]), f"sent more than {limits.size} bytes"
 
 

@@ -24,6 +24,11 @@ _SSH_G_SECONDS = 15
 _SYSTEM_FILE = Path("/etc/ssh/ssh_config")
 _KEYS = ("id_rsa", "id_ecdsa", "id_ed25519")
 _GLOBAL_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts /etc/ssh/ssh_known_hosts2"
+_METHODS = {
+    "publickey": "pubkeyauthentication",
+    "keyboard-interactive": "kbdinteractiveauthentication",
+    "password": "passwordauthentication",
+}
 _MATCH_CRITERIA = {"all", "canonical", "exec", "final", "host", "localuser", "originalhost", "user"}
 _UNSUPPORTED = {
     "proxycommand": "use ProxyJump where it does the same",
@@ -48,12 +53,14 @@ class HostConfig(Struct, frozen=True):
     """Where a host is and how to log in.
 
     `jumps` are the hosts to go through, first one first. `key_alias` is the name for known_hosts
-    if it is not `host`. `agent` is the path of the agent's socket, or "".
+    if it is not `host`. `agent` is the path of the agent's socket, or "". `methods` are the ways
+    to log in that the user allows.
     """
 
     host: str
     port: int
     user: str
+    methods: frozenset[str]
     identity_files: tuple[Path, ...]
     identities_only: bool
     agent: str
@@ -235,6 +242,9 @@ def _host_config(target: Target, options: dict[str, list[str]]) -> HostConfig:
         host=host,
         port=port,
         user=user,
+        methods=frozenset(
+            method for method, option in _METHODS.items() if one(option, "yes") != "no"
+        ),
         identity_files=paths(options.get("identityfile") or [f"{ssh}/{key}" for key in _KEYS]),
         identities_only=one("identitiesonly", "no") == "yes",
         agent=_agent(one("identityagent", ""), tokens),
