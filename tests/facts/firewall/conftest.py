@@ -154,7 +154,7 @@ class Arena:
         clean = [
             "nft flush ruleset",
             # nft lets go of its rules a little later than it says
-            "for _ in 1 2 3 4 5 6 7 8; do ipset destroy 2>/dev/null && break; sleep 0.05; done",
+            "ipset flush; for _ in 1 2 3 4 5 6 7 8; do ipset destroy && break; sleep 0.05; done",
         ]
         for command in ("iptables-legacy", "ip6tables-legacy"):
             names = f"/proc/net/{'ip6' if command.startswith('ip6') else 'ip'}_tables_names"

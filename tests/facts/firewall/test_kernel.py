@@ -113,7 +113,8 @@ IPTABLES = {
         """,
     "ranges, both ends of ports, source ports": f"""
         {DROP}; {ND}
-        iptables -A INPUT -m iprange --src-range 198.51.100.0-203.0.113.4 -p tcp --dport :80 -j ACCEPT
+        iptables -A INPUT -m iprange --src-range 198.51.100.0-203.0.113.4 -p tcp --dport :80 \
+            -j ACCEPT
         iptables -A INPUT -p tcp --sport 1024: --dport 443:8080 -j REJECT
         iptables -A INPUT -s 192.168.7.7 -j ACCEPT
         """,
@@ -145,7 +146,7 @@ IPTABLES = {
         iptables -A INPUT -m mark --mark 8/8 -p tcp --dport 443 -j ACCEPT
         iptables -A INPUT -m mark --mark 0 -p tcp --dport 3306 -j ACCEPT
         """,
-    "four tables": f"""
+    "four tables": """
         iptables -t raw -A PREROUTING -s 10.0.0.0/8 -p tcp --dport 22 -j DROP
         iptables -t mangle -A PREROUTING -s 172.16.0.0/12 -p tcp --dport 80 -j DROP
         iptables -t mangle -A INPUT -s 192.168.0.0/16 -p tcp --dport 443 -j DROP
@@ -171,7 +172,7 @@ IPTABLES = {
     "sent to another port": f"""
         {DROP}; {ND}
         iptables -t nat -A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080
-        iptables -t nat -A PREROUTING -s 10.0.0.0/8 -p tcp --dport 443 -j DNAT --to-destination 10.99.1.2:22
+        iptables -t nat -A PREROUTING -s 10.0.0.0/8 -p tcp --dport 443 -j DNAT --to 10.99.1.2:22
         iptables -A INPUT -p tcp --dport 8080 -j ACCEPT
         iptables -A INPUT -d 10.99.1.2 -p tcp --dport 22 -j ACCEPT
         iptables -A INPUT -m conntrack --ctorigdstport 3306 --ctstate NEW -j ACCEPT
@@ -204,7 +205,7 @@ IPTABLES = {
         iptables -t nat -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
         iptables -t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE
         iptables -t nat -A DOCKER -i docker0 -j RETURN
-        iptables -t nat -A DOCKER ! -i docker0 -p tcp --dport 8080 -j DNAT --to-destination 172.17.0.2:80
+        iptables -t nat -A DOCKER ! -i docker0 -p tcp --dport 8080 -j DNAT --to 172.17.0.2:80
         iptables -A FORWARD -j DOCKER-USER
         iptables -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
         iptables -A FORWARD -o docker0 -j DOCKER
@@ -228,7 +229,10 @@ NFT = {
         table inet f {
             set office { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 198.51.100.9 } }
             set six { type ipv6_addr; flags interval; elements = { 2001:db8:5::/48 } }
-            map ports { type inet_service : verdict; elements = { 80 : accept, 443 : jump web, 3306 : drop } }
+            map ports {
+                type inet_service : verdict
+                elements = { 80 : accept, 443 : jump web, 3306 : drop }
+            }
             chain web { ip saddr 172.16.0.0/12 accept; ip6 saddr @six return; counter drop; }
             chain input {
                 type filter hook input priority filter; policy drop;
@@ -297,7 +301,10 @@ NFT = {
         """,
     "translations": """
         table ip nat {
-            map where { type inet_service : ipv4_addr . inet_service; elements = { 443 : 10.99.1.2 . 22 } }
+            map where {
+                type inet_service : ipv4_addr . inet_service
+                elements = { 443 : 10.99.1.2 . 22 }
+            }
             chain pre {
                 type nat hook prerouting priority dstnat;
                 tcp dport 80 redirect to :8080
@@ -345,7 +352,8 @@ def test_rules_of_nft(compare, name):
 def test_both_engines_filter(compare):
     """A packet must pass both."""
     counts = compare(
-        "iptables-legacy -w -P INPUT DROP; iptables-legacy -w -A INPUT -p tcp --dport 22 -j ACCEPT; "
+        "iptables-legacy -w -P INPUT DROP; "
+        "iptables-legacy -w -A INPUT -p tcp --dport 22 -j ACCEPT; "
         "iptables-legacy -w -A INPUT -p tcp --dport 80 -j ACCEPT; "
         "iptables-nft -w -A INPUT -p tcp -m multiport --dports 80,443 -j DROP",
         families=(4,),
@@ -360,7 +368,7 @@ def test_what_rules_do_not_decide(compare, engine):
         through(engine)
         + f"{DROP}; {ND}; iptables -A INPUT -p tcp --dport 22 -m limit --limit 5/min -j ACCEPT; "
         "iptables -A INPUT -p tcp --dport 80 -m recent --rcheck --name knocked -j ACCEPT; "
-        "iptables -A INPUT -p tcp --dport 443 -m statistic --mode random --probability 0.5 -j ACCEPT; "
+        "iptables -A INPUT -p tcp --dport 443 -m statistic --mode nth --every 2 -j ACCEPT; "
         "iptables -A INPUT -p tcp --dport 3306 -m limit --limit 5/min -j LOG",
         families=(4,),
     )
@@ -372,7 +380,8 @@ def test_datagrams(compare, engine):
     counts = compare(
         through(engine) + f"{DROP}; {ND}; iptables -A INPUT -p udp --dport 53 -j ACCEPT; "
         "iptables -A INPUT -s 10.0.0.0/8 -m conntrack --ctstate NEW -j ACCEPT; "
-        "iptables -A INPUT -p tcp -j ACCEPT; ip6tables -A INPUT -p udp -m multiport --dports 53,80 -j ACCEPT",
+        "iptables -A INPUT -p tcp -j ACCEPT; "
+        "ip6tables -A INPUT -p udp -m multiport --dports 53,80 -j ACCEPT",
         protocol="udp",
     )
     assert counts == {"open": 4 + 6 + 6, "closed": 20 + 12, "undecided": 0}
