@@ -368,7 +368,7 @@ def test_what_rules_do_not_decide(compare, engine):
         through(engine)
         + f"{DROP}; {ND}; iptables -A INPUT -p tcp --dport 22 -m limit --limit 5/min -j ACCEPT; "
         "iptables -A INPUT -p tcp --dport 80 -m recent --rcheck --name knocked -j ACCEPT; "
-        "iptables -A INPUT -p tcp --dport 443 -m statistic --mode nth --every 2 -j ACCEPT; "
+        "iptables -A INPUT -p tcp --dport 443 -m statistic --mode nth --every 2 --packet 0 -j ACCEPT; "
         "iptables -A INPUT -p tcp --dport 3306 -m limit --limit 5/min -j LOG",
         families=(4,),
     )
