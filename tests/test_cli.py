@@ -248,3 +248,14 @@ def test_internal_errors_are_told_apart(tmp_path):
     assert "Traceback" not in done.stderr
     (log,) = tmp_path.glob("audit-agent-*.log")
     assert "Traceback" in log.read_text()
+
+
+def test_facts_keep_their_names(collected, tmp_path):
+    done = agent("facts", collected, cwd=tmp_path)
+    assert done.returncode == 0
+    facts = json.loads(done.stdout)
+    assert facts["schema"] == "audit-agent/facts/1"
+    assert {"host", "os", "listeners", "firewall", "certificates", "packages", "logs"} <= set(facts)
+    for listener in facts["listeners"] or []:
+        assert {"protocol", "address", "port", "process", "user"} <= set(listener)
+    assert facts["os"]["pretty_name"]

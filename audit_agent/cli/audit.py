@@ -23,6 +23,7 @@ from audit_agent.cli.options import (
     Reporting,
     connection_options,
     reporting_options,
+    require_writable,
     talk_options,
 )
 from audit_agent.cli.talk import Talk
@@ -67,6 +68,8 @@ def run(
     talk: Talk,
 ) -> int:
     """Read a host, judge it, keep its evidence and write the report."""
+    reporting.ready()
+    require_writable(evidence_path)
     checks = reporting.select(plugins.checks())
     started = _now()
     found = _read(connection.transport(target), talk)
@@ -107,6 +110,7 @@ def collect(
     if script:
         _write_script(output)
         return 0
+    require_writable(output)
     found = _read(connection.transport(target), talk)
     path = output or Path(_file_name(found, "evidence.zip"))
     if str(path) == "-":
@@ -139,6 +143,7 @@ def collect(
 @talk_options
 def evaluate(paths: tuple[Path, ...], reporting: Reporting, talk: Talk) -> int:
     """Judge what was collected earlier."""
+    reporting.ready()
     checks = reporting.select(plugins.checks())
     started = _now()
     hosts: list[HostReport] = []

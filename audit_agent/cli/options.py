@@ -55,6 +55,10 @@ class Reporting(Struct, frozen=True):
             raise Failure(_("--only and --skip leave no check to judge"))
         return selected
 
+    def ready(self) -> None:
+        """Refuse an output that cannot be written before anything is read for it."""
+        require_writable(self.output)
+
     def beside(self, name: str) -> Path | None:
         """Where a file goes that belongs to the report; nowhere if that goes to standard output."""
         if self.output is None:
@@ -90,6 +94,21 @@ class Reporting(Struct, frozen=True):
     def _counts(self, finding: Finding) -> bool:
         least = self.fail_on.rank if self.fail_on is not None else 0
         return finding.status is Status.FAIL and finding.severity.rank >= least
+
+
+def require_writable(path: Path | None) -> None:
+    """Refuse a file (or folder) that nothing can be written to; None is the current folder."""
+    if path is not None and str(path) == "-":
+        return
+    place = path or Path()
+    folder = place if place.is_dir() else place.parent
+    if not folder.is_dir():
+        why = _("there is no folder {folder}").format(folder=folder)
+    elif not os.access(folder, os.W_OK | os.X_OK):
+        why = _("the folder {folder} is not writable").format(folder=folder)
+    else:
+        return
+    raise Failure(_("cannot write {path}: {why}").format(path=place, why=why))
 
 
 def _canonical(name: str) -> str:

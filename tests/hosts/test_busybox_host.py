@@ -29,7 +29,7 @@ def root(tmp_path_factory):
     for applet in applets.stdout.split():
         if applet != "busybox":
             (root / "bin" / applet).symlink_to("busybox")
-    (root / "etc" / "os-release").write_text('ID=alpine\nVERSION_ID=3.22.1\nPRETTY_NAME="Alpine"\n')
+    (root / "etc" / "os-release").write_text('ID=alpine\nVERSION_ID=3.24.1\nPRETTY_NAME="Alpine"\n')
     (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
     (root / "etc" / "group").write_text("root:x:0:\n")
     (root / "etc" / "shadow").write_text("root:!:20000:0:::::\n")
