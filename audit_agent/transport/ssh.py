@@ -1,274 +1,305 @@
-"""A host over SSH: one connection, one channel, the collector on its standard input."""
+"""A remote host over SSH: one connection, one channel, one script in, one stream back."""
 
 import contextlib
 import logging
-import select
+import selectors
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import paramiko
 from msgspec import Struct
 from paramiko.ssh_exception import IncompatiblePeer
 
-from audit_agent.transport import Ask, HostUnreachable, Limits, Recording
+from audit_agent.transport import Ask, HostUnreachable, Limits, Recording, dial
+from audit_agent.transport.authentication import Connection, Keyring, log_in
 from audit_agent.transport.conversation import Clock, converse
-from audit_agent.transport.dial import connect, expect_ssh
+from audit_agent.transport.host_key import Verifier
 from audit_agent.transport.jump import pump
-from audit_agent.transport.known_hosts import KnownHosts
-from audit_agent.transport.login import log_in
 from audit_agent.transport.privilege import Opening, Sudo
 from audit_agent.transport.ssh_config import HostConfig, Target, parse_target, resolve
-from audit_agent.transport.trust import key_types, verify
 
-_MOST_JUMPS = 8
-_LINGER = 5.0
-"""Seconds to wait for the exit status once the output has ended."""
-
-# paramiko reports from its own threads; what matters reaches us as exceptions.
+# It reports every lost connection with a traceback; what happened is in our own sentences.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
+logging.getLogger("paramiko").propagate = False
+
+_MAX_JUMPS = 8
+_GRACE = 1.0
+_LINGER = 5.0
+"""Seconds to wait for the exit status once all output has come."""
+_FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 
 
 class SshOptions(Struct, frozen=True):
-    """What the user says about logging in.
+    """What the user chose.
 
-    `config_file` replaces the usual ssh configuration, `identities` are tried before its keys.
-    `ask` gives passphrases and passwords; None means that nobody can be asked.
+    `config_file` stands in for the usual ssh configuration. `ask` gives passphrases and
+    passwords; None means that nobody can be asked. `accept_new_host_key` records keys of hosts
+    that have none yet, never a changed one.
     """
 
     config_file: Path | None = None
-    identities: tuple[Path, ...] = ()
-    accept_new_host_key: bool = False
     ask: Ask | None = None
+    accept_new_host_key: bool = False
 
 
 class Ssh:
-    """Runs the collector on a host that is reached over SSH, through jump hosts if need be."""
+    """Runs the collector on a host that is reached over SSH, through jump hosts if need be.
+
+    Raises:
+        ValueError: `target` is not `[user@]host[:port]`; the message is a sentence.
+    """
 
     def __init__(
-        self, target: str, limits: Limits, options: SshOptions, sudo: Sudo | None = None
+        self,
+        target: str,
+        limits: Limits,
+        options: SshOptions = SshOptions(),  # noqa: B008 - it is frozen
+        sudo: Sudo | None = None,
     ) -> None:
-        """Take `target` as [user@]host[:port] or an alias of the ssh configuration.
-
-        Raises:
-            ValueError: it is neither; the message is a sentence for the user.
-        """
         self.target = target
-        self._target = parse_target(target)
+        self._host = parse_target(target)
         self._limits = limits
         self._options = options
         self._sudo = sudo
 
     def run(self, script: bytes) -> Recording:
-        """Feed `script` to a POSIX shell there and record its output, within the limits.
+        """Feed `script` to a POSIX shell on the host and record its standard output.
 
         Raises:
-            HostUnreachable: nothing was recorded.
+            HostUnreachable: the script was never handed over.
         """
-        clock = Clock()
-        deadline = clock.now() + self._limits.total
-        options = self._options
-        if options.ask is not None:
-            options = SshOptions(
-                options.config_file,
-                options.identities,
-                options.accept_new_host_key,
-                clock.idle(options.ask),
-            )
-        sudo = self._sudo
-        if sudo is not None and sudo.ask is not None:
-            sudo = Sudo(clock.idle(sudo.ask))
-        with contextlib.ExitStack() as stack:
-            connector = _Connector(self._limits, options, stack)
-            connection = connector.reach(self._target)
-            opening = Opening(self.target, sudo)
-            session = _Session(self.target, connection, opening.command, self._limits)
-            stream, interrupted = converse(session, opening, script, self._limits, clock, deadline)
-            return Recording(
-                stream=stream,
-                address=connector.address,
-                via=opening.via,
-                interrupted=interrupted,
-            )
+        return _Run(self.target, self._host, self._limits, self._options, self._sudo).record(script)
 
 
-def _address(sock: socket.socket, config: HostConfig) -> str:
-    """The host's address as this side sees it; behind a jump host, what the jump host was told."""
-    if sock.family is socket.AF_UNIX:
-        return config.host
-    return str(sock.getpeername()[0])
+class _Run:
+    """One attempt at one host: what must be closed again, and how much time is left."""
 
-
-class _Connector:
-    """Makes logged-in connections, each through the one before; the stack closes them.
-
-    `address` is that of the host connected to last.
-    """
-
-    def __init__(self, limits: Limits, options: SshOptions, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, name: str, host: Target, limits: Limits, options: SshOptions, sudo: Sudo | None
+    ) -> None:
+        self._name = name
+        self._host = host
         self._limits = limits
         self._options = options
-        self._stack = stack
-        self.address = ""
+        self._clock = Clock()
+        self._deadline = self._clock.now() + limits.total
+        self._ask = self._clock.idle(options.ask) if options.ask else None
+        self._sudo = Sudo(self._clock.idle(sudo.ask)) if sudo and sudo.ask else sudo
+        self._connections: list[Connection] = []
+        self._open = contextlib.ExitStack()
 
-    def reach(self, target: Target) -> paramiko.Transport:
-        """A logged-in connection to the host.
+    def record(self, script: bytes) -> Recording:
+        with self._open:
+            self._open.enter_context(
+                _closing_at(self._clock, self._deadline + _GRACE, self._close_all)
+            )
+            connection, address = self._reach()
+            opening = Opening(self._name, self._sudo)
+            channel = self._start(connection, opening.command)
+            session = _Session(channel)
+            self._open.callback(session.close)
+            stream, interrupted = converse(
+                session, opening, script, self._limits, self._clock, self._deadline
+            )
+        return Recording(stream, address, opening.via, interrupted)
 
-        Raises:
-            HostUnreachable: there is none; a jump host's failure has the reason jump-failed.
-        """
-        hops = list(self._route(target, 0))
-        connection: paramiko.Transport | None = None
-        for hop, config in hops:
-            try:
-                connection = self._connect(hop, config, connection)
-            except HostUnreachable as error:
-                if hop is hops[-1][0]:
-                    raise
-                raise HostUnreachable(
-                    "jump-failed", f"{target}: jump host {error}", error.advice
-                ) from error
-        if connection is None:
-            raise AssertionError("a route has at least the target itself")
-        return connection
+    def _close_all(self) -> None:
+        for connection in reversed(self._connections):
+            connection.close()
 
-    def _route(self, target: Target, depth: int) -> Iterator[tuple[Target, HostConfig]]:
-        """The hosts to go through, first one first, and the target; only the first may jump on."""
-        if depth > _MOST_JUMPS:
+    def _by(self, seconds: float) -> float:
+        """The time by which something must be done that may take so many seconds."""
+        return min(self._deadline, self._clock.now() + seconds)
+
+    def _left(self, by: float) -> float:
+        return max(0.01, by - self._clock.now())
+
+    def _reach(self) -> tuple[Connection, str]:
+        """Connect to the host, hop by hop; returns its address as well."""
+        keyring = self._open.enter_context(Keyring(self._ask))
+        *jumps, (_, last) = self._route(self._host, 0)
+        hops = [*((f"jump host {name}", config) for name, config in jumps), (self._name, last)]
+        address = ""
+        for name, config in hops:
+            by = self._by(self._limits.connect)
+            if self._connections:
+                line = self._forward(name, config, by)
+                address = config.host
+            else:
+                line = dial.connect(name, config.host, config.port, self._left(by))
+                address = str(line.getpeername()[0])
+            self._open.callback(line.close)
+            dial.expect_ssh(line, name, self._left(by))
+            by = self._by(self._limits.authenticate)
+            connection = self._secure(line, name, config, by)
+            log_in(connection, name, config, keyring, self._ask, self._clock, by)
+        return self._connections[-1], address
+
+    def _route(self, target: Target, depth: int) -> list[tuple[str, HostConfig]]:
+        """The hosts to go through, and the target last; the first jump may have its own."""
+        if depth > _MAX_JUMPS:
             raise HostUnreachable(
-                "ssh-config", f"{target}: ProxyJump leads through more than {_MOST_JUMPS} hosts"
+                "jump-failed",
+                f"{self._name}: the ssh configuration goes through more than {_MAX_JUMPS} jump"
+                " hosts, perhaps in a circle",
+                f"see: ssh -G {target.host}",
             )
         config = resolve(target, self._options.config_file)
-        for index, hop in enumerate(config.jumps):
+        hops: list[tuple[str, HostConfig]] = []
+        for index, jump in enumerate(config.jumps):
             if index == 0:
-                yield from self._route(hop, depth + 1)
+                hops += self._route(jump, depth + 1)
             else:
-                yield hop, resolve(hop, self._options.config_file)
-        yield target, config
+                hops.append((str(jump), resolve(jump, self._options.config_file)))
+        return [*hops, (str(target), config)]
 
-    def _connect(
-        self, target: Target, config: HostConfig, through: paramiko.Transport | None
-    ) -> paramiko.Transport:
-        name = str(target)
-        if through is None:
-            sock = connect(name, config.host, config.port, self._limits.connect)
-        else:
-            sock = _forward(name, config, through, self._limits.connect)
-        self._stack.callback(sock.close)
-        self.address = _address(sock, config)
-        expect_ssh(sock, name, self._limits.connect)
-        known = KnownHosts.read((*config.user_known_hosts, *config.global_known_hosts))
-        connection = self._handshake(name, sock, known, config)
-        verify(connection, known, config, name, accept_new=self._options.accept_new_host_key)
-        log_in(
-            connection,
-            config,
-            name,
-            identities=self._options.identities,
-            ask=self._options.ask,
-            seconds=self._limits.authenticate,
-        )
-        return connection
-
-    def _handshake(
-        self, name: str, sock: socket.socket, known: KnownHosts, config: HostConfig
-    ) -> paramiko.Transport:
-        """Agree on keys, preferring the host key types that are known of this host.
-
-        Raises:
-            HostUnreachable: algorithm-mismatch or handshake-failed.
-        """
-        sock.settimeout(None)
+    def _forward(self, name: str, config: HostConfig, by: float) -> socket.socket:
+        """A connection to the next host through the last one."""
+        last = self._connections[-1]
         try:
-            connection = paramiko.Transport(sock)
-            self._stack.callback(connection.close)
-            connection.banner_timeout = self._limits.connect
-            connection.auth_timeout = self._limits.authenticate
-            security = connection.get_security_options()
-            security.key_types = key_types(security.key_types, known, config)
-            connection.start_client(timeout=self._limits.connect)
-        except IncompatiblePeer as error:
+            channel = last.open_channel(
+                "direct-tcpip",
+                (config.host, config.port),
+                ("127.0.0.1", 0),
+                timeout=self._left(by),
+            )
+        except paramiko.ChannelException as error:
+            prohibited = error.code == 1
             raise HostUnreachable(
-                "algorithm-mismatch",
-                f"{name}: no algorithm in common with this host ({error})",
-                "its sshd is too old; collect by hand instead: audit-agent collect --script",
+                "jump-failed",
+                f"{name}: the {self._last_name} "
+                + ("does not forward connections" if prohibited else "cannot reach it")
+                + f" ({config.host} port {config.port}): {error.text}",
+                f"allow it in its sshd_config: PermitOpen {config.host}:{config.port} and"
+                " AllowTcpForwarding yes"
+                if prohibited
+                else "check the address as seen from there",
             ) from error
+        except (paramiko.SSHException, OSError, EOFError) as error:
+            raise HostUnreachable(
+                "jump-failed",
+                f"{name}: the {self._last_name} did not connect to {config.host} port"
+                f" {config.port} in time",
+                "check the address as seen from there, and firewalls on the way",
+            ) from error
+        return pump(channel)
+
+    def _secure(self, line: socket.socket, name: str, config: HostConfig, by: float) -> Connection:
+        """Agree on keys with the host and make sure that it is the host."""
+        verifier = Verifier(name, config, direct=not self._connections)
+        connection = Connection(line)
+        self._connections.append(connection)
+        self._open.callback(connection.close)
+        self._last_name = name
+        options = connection.get_security_options()
+        options.ciphers = (*_FAST_CIPHERS, *(c for c in options.ciphers if c not in _FAST_CIPHERS))
+        options.key_types = verifier.algorithms(tuple(options.key_types))
+        connection.banner_timeout = connection.handshake_timeout = self._left(by)
+        try:
+            connection.start_client(timeout=self._left(by))
+        except IncompatiblePeer as error:
+            raise verifier.no_common_algorithm(error) from error
         except (paramiko.SSHException, OSError, EOFError) as error:
             raise HostUnreachable(
                 "handshake-failed",
-                f"{name}: the SSH handshake failed ({str(error) or type(error).__name__})",
-                "try again; if it stays, see the log of its sshd",
+                f"{name}: the SSH handshake broke off: {str(error) or 'connection closed'}",
+                "see the log of its sshd",
             ) from error
+        if not connection.initial_kex_done:
+            raise HostUnreachable(
+                "timeout-handshake",
+                f"{name}: began the SSH handshake but did not end it in time",
+                "the host may be hung or overloaded",
+            )
+        verifier.verify(
+            connection.get_remote_server_key(), accept_new=self._options.accept_new_host_key
+        )
         return connection
 
-
-def _forward(
-    name: str, config: HostConfig, through: paramiko.Transport, seconds: float
-) -> socket.socket:
-    try:
-        channel = through.open_channel(
-            "direct-tcpip", (config.host, config.port), ("127.0.0.1", 0), timeout=seconds
-        )
-    except paramiko.ChannelException as error:
-        forbidden = error.code == 1
-        raise HostUnreachable(
-            "jump-failed" if forbidden else "refused",
-            f"{name}: the jump host "
-            + ("does not allow forwarding" if forbidden else "cannot reach it")
-            + f" ({error.text or error.code})",
-            "AllowTcpForwarding on the jump host decides" if forbidden else "check the address",
-        ) from error
-    except (paramiko.SSHException, OSError, EOFError) as error:
-        raise HostUnreachable(
-            "jump-failed", f"{name}: the jump host's connection failed ({error})"
-        ) from error
-    return pump(channel)
+    def _start(self, connection: Connection, command: str) -> paramiko.Channel:
+        """Have the host run the command on a channel of its own."""
+        by = self._by(self._limits.first_byte)
+        # The reply to exec has no time limit in paramiko.
+        with _closing_at(self._clock, by, connection.close):
+            try:
+                channel = connection.open_session(timeout=self._left(by))
+                channel.exec_command(command)
+            except (paramiko.SSHException, OSError, EOFError) as error:
+                if self._clock.now() >= by:
+                    raise Opening(self._name, None).silence(self._limits.first_byte) from error
+                raise HostUnreachable(
+                    "shell-refused",
+                    f"{self._name}: logged in, but the host runs no command for this user:"
+                    f" {getattr(error, 'text', error)}",
+                    "log in with a user who may run commands",
+                ) from error
+        return channel
 
 
 class _Session:
-    """A command on the host, with its three streams in one channel (a conversation.Session)."""
+    """The channel's three streams."""
 
-    def __init__(
-        self, name: str, connection: paramiko.Transport, command: str, limits: Limits
-    ) -> None:
-        try:
-            self._channel = connection.open_session(timeout=limits.first_byte)
-            self._channel.settimeout(limits.first_byte)
-            self._channel.exec_command(command)
-        except (paramiko.SSHException, OSError, EOFError) as error:
-            raise HostUnreachable(
-                "shell-refused",
-                f"{name}: logged in, but the host does not run commands ({error})",
-                "log in with a user who may run commands (not sftp-only, not restricted)",
-            ) from error
-        self._poll = select.poll()
-        self._poll.register(self._channel.fileno(), select.POLLIN)
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(channel.fileno(), selectors.EVENT_READ)
+
+    def close(self) -> None:
+        self._selector.close()
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
+            self._channel.close()
 
     def receive(self, seconds: float) -> tuple[bytes, bytes] | None:
-        if not self._poll.poll(seconds * 1000):
+        channel = self._channel
+        if not self._selector.select(seconds):
             return b"", b""
-        # Both streams are drained: one that fills up would stop the other (SSH windows).
-        out = self._channel.recv(1 << 16) if self._channel.recv_ready() else b""
-        err = self._channel.recv_stderr(1 << 16) if self._channel.recv_stderr_ready() else b""
-        if not out and not err and (self._channel.eof_received or self._channel.closed):
+        ended = channel.closed or channel.eof_received
+        if ended:
+            channel.status_event.wait(min(seconds, _LINGER))
+        try:
+            stdout = channel.recv(1 << 16) if channel.recv_ready() else b""
+            stderr = channel.recv_stderr(1 << 16) if channel.recv_stderr_ready() else b""
+        except (paramiko.SSHException, OSError, EOFError):
             return None
-        return out, err
+        return None if ended and not stdout and not stderr else (stdout, stderr)
 
     def send(self, data: bytes, seconds: float) -> int:
-        self._channel.settimeout(max(0.01, seconds))
+        self._channel.settimeout(seconds)
         try:
-            return self._channel.send(data)
+            sent = self._channel.send(data)
         except TimeoutError:
             return 0
+        except (paramiko.SSHException, EOFError) as error:
+            raise BrokenPipeError from error
+        if not sent:
+            raise BrokenPipeError
+        return sent
 
     def end_input(self) -> None:
-        with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
+        with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             self._channel.shutdown_write()
 
     def interruption(self) -> str:
-        if not self._channel.status_event.wait(_LINGER) or not self._channel.exit_status_ready():
-            return "the connection was lost"
-        status = self._channel.recv_exit_status()
-        if status == -1:
-            return "the collector was killed, or the connection was lost"
-        return f"the collector's shell ended with status {status}" if status else ""
+        if self._channel.exit_status == -1:
+            return "the connection ended before the collector did"
+        return ""
+
+
+@contextlib.contextmanager
+def _closing_at(clock: Clock, by: float, close: Callable[[], object]) -> Generator[None]:
+    """Call `close` when the time has come, which frees whatever waits without a limit."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(max(0.05, by - clock.now())):
+            if clock.now() >= by:
+                close()
+                return
+
+    threading.Thread(target=watch, name="deadline", daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()

@@ -243,7 +243,9 @@ def _host_config(target: Target, options: dict[str, list[str]]) -> HostConfig:
         port=port,
         user=user,
         methods=frozenset(
-            method for method, option in _METHODS.items() if one(option, "yes") != "no"
+            method
+            for method, option in _METHODS.items()
+            if one(option, "yes") not in {"no", "false"}
         ),
         identity_files=paths(options.get("identityfile") or [f"{ssh}/{key}" for key in _KEYS]),
         identities_only=one("identitiesonly", "no") == "yes",
