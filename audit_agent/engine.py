@@ -241,7 +241,10 @@ def _remediation(
     if outcome.message.startswith("missing:"):
         gap = Gap(outcome.message.removeprefix("missing:"))
         return _MEND.get(gap, _BY_HAND), ()
-    advice = check.remediations.get(outcome.message) or check.remediations.get("default")
+    advice = check.remediations.get(outcome.message)
+    if advice is None and outcome.status is not Status.UNKNOWN:
+        # The default advice mends a control that failed; it does not make one known.
+        advice = check.remediations.get("default")
     if advice is None:
         return _BY_HAND, ()
     commands = advice.commands.get("any", ()) + advice.commands.get(family, ())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from audit_agent.engine import Evaluate, Params
 from audit_agent.facts import Host
-from audit_agent.model import Outcome, Status
+from audit_agent.model import Outcome, Quote, Status
 
 
 def only_root_has_uid_0(host: Host, _: Params) -> Iterator[Outcome]:
@@ -12,6 +12,7 @@ def only_root_has_uid_0(host: Host, _: Params) -> Iterator[Outcome]:
     zero = [account for account in host.accounts if account.uid == 0]
     others = [account for account in zero if account.name != "root"]
     quotes = tuple(account.quote for account in zero)
+    whole = (Quote("file:/etc/passwd"),)
     observed = ", ".join(f"{account.name}:0" for account in zero)
     if others:
         names = ", ".join(account.name for account in others)
@@ -19,10 +20,10 @@ def only_root_has_uid_0(host: Host, _: Params) -> Iterator[Outcome]:
             Status.FAIL, "others", observed=observed, values={"names": names}, quotes=quotes
         )
     elif not zero:
-        yield Outcome(Status.WARN, "no_root")
+        yield Outcome(Status.WARN, "no_root", quotes=whole)
     else:
         values = {"count": len(host.accounts)}
-        yield Outcome(Status.PASS, "only_root", observed=observed, values=values, quotes=quotes)
+        yield Outcome(Status.PASS, "only_root", observed=observed, values=values, quotes=whole)
 
 
 def no_empty_password(host: Host, _: Params) -> Iterator[Outcome]:
@@ -56,7 +57,7 @@ def no_empty_password(host: Host, _: Params) -> Iterator[Outcome]:
             Status.PASS,
             "none",
             values={"count": len(host.passwords)},
-            quotes=tuple(password.quote for password in host.passwords[:1]),
+            quotes=(Quote("accounts.shadow"),),
         )
 
 

@@ -11,10 +11,10 @@ SHADOW = "root:$y:20000:0:99999:7:::\ndaemon:none:20000:0:99999:7:::\n"
 @pytest.mark.parametrize(
     ("passwd", "status", "lines"),
     [
-        (PASSWD, "pass", ["1"]),
+        (PASSWD, "pass", [""]),
         (PASSWD + "toor:x:0:0::/root:/bin/sh\n", "fail", ["1", "3"]),
         (PASSWD + "toor:x:00:0::/root:/bin/sh\n", "fail", ["1", "3"]),
-        ("daemon:x:1:1::/:/bin/sh\n", "warn", []),
+        ("daemon:x:1:1::/:/bin/sh\n", "warn", [""]),
         (Gap.DENIED, "unknown", [""]),
         ("", "unknown", [""]),
     ],
