@@ -34,12 +34,13 @@ _FAST_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 class SshOptions(Struct, frozen=True):
     """What the user chose.
 
-    `config_file` stands in for the usual ssh configuration. `ask` gives passphrases and
-    passwords; None means that nobody can be asked. `accept_new_host_key` records keys of hosts
-    that have none yet, never a changed one.
+    `config_file` stands in for the usual ssh configuration; `identities` are offered before the
+    keys that it names. `ask` gives passphrases and passwords; None means that nobody can be
+    asked. `accept_new_host_key` records keys of hosts that have none yet, never a changed one.
     """
 
     config_file: Path | None = None
+    identities: tuple[Path, ...] = ()
     ask: Ask | None = None
     accept_new_host_key: bool = False
 
@@ -146,14 +147,17 @@ class _Run:
                 " hosts, perhaps in a circle",
                 f"see: ssh -G {target.host}",
             )
-        config = resolve(target, self._options.config_file)
+        config = self._resolve(target)
         hops: list[tuple[str, HostConfig]] = []
         for index, jump in enumerate(config.jumps):
             if index == 0:
                 hops += self._route(jump, depth + 1)
             else:
-                hops.append((str(jump), resolve(jump, self._options.config_file)))
+                hops.append((str(jump), self._resolve(jump)))
         return [*hops, (str(target), config)]
+
+    def _resolve(self, target: Target) -> HostConfig:
+        return resolve(target, self._options.config_file, self._options.identities)
 
     def _forward(self, name: str, config: HostConfig, by: float) -> socket.socket:
         """A connection to the next host through the last one."""
@@ -282,9 +286,10 @@ class _Session:
             self._channel.shutdown_write()
 
     def interruption(self) -> str:
-        if self._channel.exit_status == -1:
+        status = self._channel.exit_status
+        if status == -1:
             return "the connection ended before the collector did"
-        return ""
+        return f"the collector's shell ended with status {status}" if status else ""
 
 
 @contextlib.contextmanager

@@ -97,8 +97,12 @@ def _odd(word: str) -> bool:
     return any(c.isspace() or not c.isprintable() or c in "'\"`$\\;&<>|(){}" for c in word)
 
 
-def resolve(target: Target, config_file: Path | None) -> HostConfig:
+def resolve(
+    target: Target, config_file: Path | None, identities: tuple[Path, ...] = ()
+) -> HostConfig:
     """What the configuration says of the host; `config_file` stands in for the usual ones.
+
+    `identities` are key files that come before those of the configuration.
 
     Raises:
         HostUnreachable: the configuration cannot be read, or asks for what is not supported.
@@ -115,7 +119,7 @@ def resolve(target: Target, config_file: Path | None) -> HostConfig:
                 f"{target}: the ssh configuration sets {name} ({value}), which is not supported",
                 instead,
             )
-    return _host_config(target, options)
+    return _host_config(target, options, identities)
 
 
 def _ask_ssh(ssh: str, target: Target, config_file: Path | None) -> dict[str, list[str]]:
@@ -222,7 +226,9 @@ def _included(path: Path, word: str) -> bool:
     return bool(glob.glob(pattern))  # noqa: PTH207 - the pattern may be absolute
 
 
-def _host_config(target: Target, options: dict[str, list[str]]) -> HostConfig:
+def _host_config(
+    target: Target, options: dict[str, list[str]], identities: tuple[Path, ...]
+) -> HostConfig:
     def one(name: str, default: str) -> str:
         return options.get(name, [default])[0]
 
@@ -247,7 +253,10 @@ def _host_config(target: Target, options: dict[str, list[str]]) -> HostConfig:
             for method, option in _METHODS.items()
             if one(option, "yes") not in {"no", "false"}
         ),
-        identity_files=paths(options.get("identityfile") or [f"{ssh}/{key}" for key in _KEYS]),
+        identity_files=(
+            *identities,
+            *paths(options.get("identityfile") or [f"{ssh}/{key}" for key in _KEYS]),
+        ),
         identities_only=one("identitiesonly", "no") == "yes",
         agent=_agent(one("identityagent", ""), tokens),
         jumps=_jumps(one("proxyjump", "none"), target, tokens),
