@@ -164,7 +164,7 @@ def _judged(
 
 
 def _gap(status: int | None, stderr: bytes) -> Gap | None:
-    """What an exit status means: 124, 137 and 143 (busybox) are timeout(1)'s, 126 and 127 the shell's."""
+    """What an exit status means: 124, 137, 143 are timeout(1), 126 and 127 the shell."""
     if status == 0:
         return None
     if status in {124, 137, 143}:

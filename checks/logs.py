@@ -636,7 +636,7 @@ def log_files_are_protected(host: Host, params: Params) -> Iterator[Outcome]:
     journal = _journal_files(host)
     if journal:
         logs[_JOURNAL], kinds[_JOURNAL] = journal, "journal"
-    groups = host.groups
+    groups = {gid: group.name for gid, group in host.groups.items()}
     for path, files in logs.items():
         yield _protected(host, params, path, files, _NAMES[kinds[path]], groups)
     yield from _closed(host)

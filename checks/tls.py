@@ -391,7 +391,7 @@ def _owner(host: Host, mode: Mode) -> str:
 def _group(host: Host, mode: Mode) -> str:
     if mode.gid == 0:
         return "root"
-    known = host.membership.get(mode.gid)
+    known = host.groups.get(mode.gid)
     return known.name if known is not None else f"gid {mode.gid}"
 
 
@@ -415,7 +415,7 @@ def _exposure(host: Host, key: KeyFile, mode: Mode) -> tuple[Status, str, dict[s
 def _group_exposure(host: Host, mode: Mode) -> tuple[Status, str, dict[str, str]] | None:
     if mode.acl:
         return Status.UNKNOWN, "acl", {}
-    if mode.gid != 0 and mode.gid not in host.membership:
+    if mode.gid != 0 and mode.gid not in host.groups:
         return Status.UNKNOWN, "group_unknown", {}
     readers = _readers(host, mode)
     return (Status.WARN, "group", {"readers": ", ".join(readers)}) if readers else None
@@ -423,7 +423,7 @@ def _group_exposure(host: Host, mode: Mode) -> tuple[Status, str, dict[str, str]
 
 def _readers(host: Host, mode: Mode) -> list[str]:
     """Accounts of the key's group that somebody may log in to; root and the owner aside."""
-    known = host.membership.get(mode.gid)
+    known = host.groups.get(mode.gid)
     names = known.accounts if known is not None else ()
     spared = {"root", _owner(host, mode)}
     return [name for name in names if name not in spared and _logs_in(host, name)]

@@ -284,7 +284,7 @@ def _announce(path: Path | None, talk: Talk) -> None:
     """The path goes to standard output, for whoever wants to use it next."""
     talk.clear()
     if path is not None:
-        click.echo(str(path))
+        click.echo(_("Written: {path}").format(path=path) if sys.stdout.isatty() else str(path))
 
 
 def _status(results: Results, reporting: Reporting, talk: Talk) -> int:

@@ -16,13 +16,13 @@ from audit_agent.facts.clock import Clock, read_clock
 from audit_agent.facts.confinement import Confinement, read_confinement
 from audit_agent.facts.exposure import PacketFilter
 from audit_agent.facts.firewall import Loaded, read_loaded
-from audit_agent.facts.groups import Group, read_membership
+from audit_agent.facts.groups import Group, read_groups
 from audit_agent.facts.host_age import HostAge, read_host_age
 from audit_agent.facts.journald import Journald, JournalSpan, read_journal_span, read_journald
 from audit_agent.facts.kernel import Kernel, read_kernel
 from audit_agent.facts.log_records import Ends, read_ends
 from audit_agent.facts.log_services import LogServices, read_log_services
-from audit_agent.facts.logfiles import Listing, read_groups, read_listing
+from audit_agent.facts.logfiles import Listing, read_listing
 from audit_agent.facts.logrotate import Logrotate, read_logrotate
 from audit_agent.facts.logs import Log, read_logs
 from audit_agent.facts.network import Network, read_network
@@ -159,13 +159,8 @@ class Host:
         )
 
     @cached_property
-    def membership(self) -> dict[int, Group]:
+    def groups(self) -> dict[int, Group]:
         """The groups with the accounts in them, by number."""
-        return read_membership(self.evidence)
-
-    @cached_property
-    def groups(self) -> dict[int, str]:
-        """The names of the host's own groups, by number."""
         return read_groups(self.evidence)
 
     @cached_property

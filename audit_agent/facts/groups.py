@@ -14,7 +14,7 @@ class Group(Struct, frozen=True):
     quote: Quote
 
 
-def read_membership(evidence: Evidence) -> dict[int, Group]:
+def read_groups(evidence: Evidence) -> dict[int, Group]:
     """The groups by number; of a number that is given twice, the accounts of all.
 
     Raises:

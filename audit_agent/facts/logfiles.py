@@ -179,13 +179,3 @@ def _bits(text: str) -> int:
         if char in "sStT":
             bits |= 1 << (11 - place // 3)
     return bits
-
-
-def read_groups(evidence: Evidence) -> dict[int, str]:
-    """The names of the host's own groups.
-
-    Raises:
-        EvidenceMissing: /etc/group was not readable.
-    """
-    fields = (line.split(":") for line in evidence["file:/etc/group"].lines)
-    return {int(f[2]): f[0] for f in fields if len(f) > 2 and f[2].isascii() and f[2].isdigit()}

@@ -60,6 +60,7 @@ def host(**changed):
         "host.confinement": "CapEff:\t000001ffffffffff\n",
         "file:/etc/logrotate.conf": "weekly\nrotate 27\n/var/log/auth.log /var/log/syslog {\n}\n",
         "file:/etc/audit/auditd.conf": Gap.ABSENT,
+        "file:/etc/passwd": "root:x:0:0:root:/root:/bin/sh\nnobody123:x:9:9::/:/bin/sh\n",
         "file:/etc/group": "root:x:0:\nadm:x:4:\nusers:x:100:\n",
     }
     for folder in ("/etc", "/run", "/usr/local/lib", "/usr/lib"):
