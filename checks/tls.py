@@ -92,7 +92,8 @@ def _use(host: Host, references: Sequence[Reference]) -> Text:
         en.append(f"{server} ({aside})" if aside else server)
         aside = "，".join(listed + ["未运行"] * (server in stopped))
         zh.append(f"{server}（{aside}）" if aside else server)
-    return Text(en="; ".join(en), zh="；".join(zh))
+    joined = "；".join(zh)
+    return Text(en="; ".join(en), zh=joined if joined.endswith("）") else f"{joined} ")
 
 
 def _groups(host: Host) -> list[_Group]:
