@@ -8,6 +8,8 @@ import pytest
 from audit_agent import engine, plugins
 from audit_agent.model import Evidence, Finding, Gap, Identity, Privilege, Section
 
+pytest_plugins = ["testbed.fixtures"]
+
 NOW = dt.datetime(2026, 11, 24, 12, 0, tzinfo=dt.timezone(dt.timedelta(hours=8)))
 
 Content = str | bytes | Gap
