@@ -24,7 +24,7 @@ lint:
 
 types:
 	$(BIN)/mypy
-	$(BIN)/pyright audit_agent checks reports
+	$(BIN)/pyright
 
 units:
 	$(BIN)/pytest -n auto
