@@ -1,13 +1,13 @@
 """Effective exposure: which sources can connect to a listener, and which rules decide it."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from msgspec import Struct
 
 from audit_agent.facts.firewall import Loaded, Ruleset
-from audit_agent.facts.firewall.path import Doubted, Fate, Layout
+from audit_agent.facts.firewall.path import Doubted, Fate, Walk
 from audit_agent.facts.firewall.ranges import (
     Ranges,
     contains,
@@ -29,6 +29,7 @@ from audit_agent.facts.firewall.rules import (
     Translate,
     conditions,
 )
+from audit_agent.facts.firewall.ruleset import Layout
 from audit_agent.facts.network import Address, Network, not_public
 from audit_agent.facts.sockets import Listener
 
@@ -203,40 +204,56 @@ class PacketFilter:
         )
 
     def exposures(self, listener: Listener) -> list[Exposure]:
-        """Who can reach the listener, by each interface and family it can be reached through.
+        """Who can connect to the listener's address and port, by each interface and family.
 
-        A listener bound to a loopback address is reached from elsewhere only where a rule
-        translates to it.
+        Whoever is sent elsewhere by a rule (to a container, to another port) does connect.
         """
-        return [
-            exposure
-            for family in listener.families
-            for exposure in self._exposures(listener, family)
-        ]
+        return list(self._through(listener, self._directly))
 
-    def _exposures(self, listener: Listener, family: int) -> Iterator[Exposure]:
-        for interface in self.network.outside():
-            if listener.interface not in {"", interface.name}:
-                continue
-            fates = list(self._ways(listener, interface.name, family))
-            if fates:
-                yield Exposure(interface.name, family, self.ruleset(family), fates)
+    def detours(self, listener: Listener) -> list[Exposure]:
+        """Who can reach the listener by connecting to another port, which rules send on to it."""
+        return list(self._through(listener, self._sent_on))
+
+    def _through(
+        self,
+        listener: Listener,
+        ways: Callable[[Listener, str, int], Iterator[tuple[Fate, int]]],
+    ) -> Iterator[Exposure]:
+        for family in listener.families:
+            for interface in self.network.outside():
+                if listener.interface in {"", interface.name}:
+                    fates = list(ways(listener, interface.name, family))
+                    if fates:
+                        yield Exposure(interface.name, family, self.ruleset(family), fates)
 
     def port(self, interface: str, family: int, protocol: str, port: int) -> Exposure | None:
         """Who can reach a port of this host; None where it has no address of the family."""
         fates = list(self._fates_of(interface, family, PROTOCOLS[protocol], port, None))
         return Exposure(interface, family, self.ruleset(family), fates) if fates else None
 
-    def _ways(self, listener: Listener, interface: str, family: int) -> Iterator[tuple[Fate, int]]:
-        """The fates of connections to the listener's own port, and to ports sent on to it."""
+    def _directly(
+        self, listener: Listener, interface: str, family: int
+    ) -> Iterator[tuple[Fate, int]]:
+        if listener.loopback:
+            return
         protocol = PROTOCOLS.get(listener.protocol, 6)
         bound = None if listener.wildcard else _number(listener.address)
-        space = self.ruleset(family).space
+        full = self.ruleset(family).space.full
         doubtful = listener.address == "::" and family == 4 and listener.dual is None
-        if not listener.loopback:
-            for fate, atoms in self._fates_of(interface, family, protocol, listener.port, bound):
-                yield (_doubted(fate, _DUAL, space.full) if doubtful else fate), atoms
-        for port in self._sent_on(family, protocol, listener.port):
+        for fate, atoms in self._fates_of(interface, family, protocol, listener.port, bound):
+            yield (_doubted(fate, _DUAL, full) if doubtful else fate), atoms
+
+    def _sent_on(
+        self, listener: Listener, interface: str, family: int
+    ) -> Iterator[tuple[Fate, int]]:
+        protocol = PROTOCOLS.get(listener.protocol, 6)
+        bound = None if listener.wildcard else _number(listener.address)
+        full = self.ruleset(family).space.full
+        for port, ends in self._translated_ports(family, protocol).items():
+            if port == listener.port or not any(
+                here and final == listener.port for _, final, here in ends
+            ):
+                continue
             for fate, atoms in self._fates_of(interface, family, protocol, port, None):
                 arriving = 0
                 for (address, final, here), some in fate.arrivals.items():
@@ -244,7 +261,7 @@ class PacketFilter:
                     if here and final == listener.port and to_it:
                         arriving |= some
                 if arriving:
-                    yield _only(fate, arriving, space.full), atoms
+                    yield _only(fate, arriving, full), atoms
 
     def _fates_of(
         self, interface: str, family: int, protocol: int, port: int, bound: int | None
@@ -269,7 +286,7 @@ class PacketFilter:
     def _fate(self, ruleset: Ruleset, packet: Packet) -> Fate:
         found = self._fates.get(packet)
         if found is None:
-            found = ruleset.fate(packet)
+            found = Walk(ruleset).fate(packet)
             for construct in self._unread(ruleset.family):
                 found = _doubted(found, construct, ruleset.space.full)
             self._fates[packet] = found
@@ -310,14 +327,6 @@ class PacketFilter:
                             found[family][condition.ranges] = None
         return {family: list(sets) for family, sets in found.items()}
 
-    def _sent_on(self, family: int, protocol: int, port: int) -> list[int]:
-        """The other ports whose connections may end at `port` of this host."""
-        return [
-            other
-            for other, ends in self._translated_ports(family, protocol).items()
-            if other != port and any(here and final == port for _, final, here in ends)
-        ]
-
     def published(self) -> list[Published]:
         """The ports of this host whose connections are sent elsewhere."""
         found: list[Published] = []
@@ -352,7 +361,7 @@ class PacketFilter:
         """The ports that prerouting's rules name, where any of these rules translates."""
         ports: set[int] = set()
         translates = False
-        for chain in self.ruleset(family).chains("prerouting"):
+        for chain in self.ruleset(family).there.chains("prerouting"):
             for rule in chain.rules:
                 translates = translates or any(map(_translates, rule.steps))
                 for condition in conditions(rule.steps):

@@ -9,8 +9,8 @@ from msgspec import Struct
 from audit_agent.facts.firewall import ipsets, iptables, nft
 from audit_agent.facts.firewall.ipsets import IpSets
 from audit_agent.facts.firewall.iptables import Problem
-from audit_agent.facts.firewall.path import Ruleset
 from audit_agent.facts.firewall.rules import Chain, Table
+from audit_agent.facts.firewall.ruleset import Ruleset
 from audit_agent.model import Evidence, EvidenceMissing, Gap, Section
 
 __all__ = ["Loaded", "Problem", "Ruleset", "read_loaded"]

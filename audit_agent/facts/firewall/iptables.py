@@ -14,6 +14,7 @@ from audit_agent.facts.firewall.rules import (
     ALWAYS,
     NEVER,
     Action,
+    Answering,
     AnyOf,
     Bridged,
     Chain,
@@ -266,8 +267,8 @@ class _RuleReader:
         ranges = union((first, last) for _, first, last in found)
         if side == "source":
             return SourceIn(self._family, ranges)
-        if side == "original":
-            return OriginalIn("address", ranges)
+        if side.startswith("original"):
+            return OriginalIn(side.partition(" ")[2], ranges, self._family)
         return DestinationIn(self._family, ranges)
 
     def _target(self, word: str, target: str, rest: list[str]) -> list[Action]:
@@ -452,6 +453,10 @@ def _protocol_of(values: list[str]) -> Condition:
     return ProtocolIn(((number, number),))
 
 
+def _direction(values: list[str]) -> Condition:
+    return Not(Answering()) if values[0].upper() == "ORIGINAL" else Answering()
+
+
 def _always(_: list[str]) -> Condition:
     return ALWAYS
 
@@ -471,12 +476,12 @@ _ADDRESSES = {
     "--source": "source",
     "--src": "source",
     "--src-range": "source",
-    "--ctorigsrc": "source",
+    "--ctorigsrc": "original source",
     "-d": "destination",
     "--destination": "destination",
     "--dst": "destination",
     "--dst-range": "destination",
-    "--ctorigdst": "original",
+    "--ctorigdst": "original address",
 }
 
 _TCP: dict[str, Callable[[list[str]], Condition]] = {
@@ -516,8 +521,8 @@ _MODULES: dict[str, dict[str, Callable[[list[str]], Condition]]] = {
         "--ctstatus": _status,
         "--ctproto": _protocol_of,
         "--ctorigdstport": lambda values: OriginalIn("port", _ports(values[0])),
-        "--ctorigsrcport": _source_ports,
-        "--ctdir": lambda values: ALWAYS if values[0].upper() == "ORIGINAL" else NEVER,
+        "--ctorigsrcport": lambda values: OriginalIn("source port", _ports(values[0])),
+        "--ctdir": _direction,
     },
     "iprange": {},
     "set": {},

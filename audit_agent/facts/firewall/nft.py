@@ -311,6 +311,8 @@ class _Statements:
         if looked_at.name == "tcp flags" and operator in {"in", "!"}:
             some = some_flag(right)
             return Not(some) if operator == "!" else some
+        if isinstance(right, list) and operator != "in":  # bits that are all to be set
+            right = [right]
         condition = looked_at.any_of(self._values(right))
         return Not(condition) if operator in {"!=", "!"} else condition
 
@@ -364,7 +366,7 @@ class _Statements:
             if value == "*":
                 yield AllOf((*needs, rest)), result
                 continue
-            values = value.get("concat") if isinstance(value, dict) else [value]
+            values = value["concat"] if isinstance(value, dict) and "concat" in value else [value]
             if not isinstance(values, list) or len(values) != len(fields):
                 raise NotUnderstood(f"map element {value}")
             condition = AllOf(

@@ -9,6 +9,7 @@ from audit_agent.facts.firewall.ranges import Ranges, everything, network, union
 from audit_agent.facts.firewall.rules import (
     ALWAYS,
     NEVER,
+    Answering,
     AnyOf,
     Condition,
     DestinationIn,
@@ -249,7 +250,7 @@ def _conntrack(key: str, direction: str, family: object) -> Field:
     if key == "status":
         return Field(label, words=_status)
     if key == "direction":
-        return Field(label, words=lambda values: ALWAYS if "original" in values else NEVER)
+        return Field(label, words=_direction)
     if key == "mark":
         return Field(
             label,
@@ -262,6 +263,10 @@ def _conntrack(key: str, direction: str, family: object) -> Field:
     return Field(label)
 
 
+def _direction(values: Sequence[object]) -> Condition:
+    return AnyOf(tuple(Answering() if value == "reply" else Not(Answering()) for value in values))
+
+
 def _original(key: str, family: object, label: str) -> Field:
     word, _, name = key.rpartition(" ")
     version = 6 if "ip6" in {word, family} else 4
@@ -272,7 +277,7 @@ def _original(key: str, family: object, label: str) -> Field:
             label,
             needs,
             numbers=_address(version),
-            holds=lambda ranges: OriginalIn("address", ranges),
+            holds=lambda ranges: OriginalIn("address", ranges, version),
             highest=highest,
         )
     if name == "saddr":
@@ -280,7 +285,7 @@ def _original(key: str, family: object, label: str) -> Field:
             label,
             needs,
             numbers=_address(version),
-            holds=lambda ranges: SourceIn(version, ranges),
+            holds=lambda ranges: OriginalIn("source", ranges, version),
             highest=highest,
         )
     if name == "proto-dst":
@@ -288,7 +293,12 @@ def _original(key: str, family: object, label: str) -> Field:
             label, numbers=_port, holds=lambda ranges: OriginalIn("port", ranges), highest=65535
         )
     if name == "proto-src":
-        return Field(label, numbers=_port, holds=SourcePortIn, highest=65535)
+        return Field(
+            label,
+            numbers=_port,
+            holds=lambda ranges: OriginalIn("source port", ranges),
+            highest=65535,
+        )
     return Field(label)
 
 

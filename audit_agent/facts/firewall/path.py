@@ -1,31 +1,23 @@
 """The packet path: from an interface through every base chain to a socket, for all sources at once.
 
 A connection gets in if its first packet passes every base chain of every hook it meets, in both
-engines. So the walk keeps, for each form the packet can have taken (marks, translation), the atoms
-that may be there; an atom that may be accepted and may be dropped is undecided. "May" errs to the
-larger side only, so what comes out as decided is decided.
+engines, and if the answer passes on its way back. So the walk keeps, for each form the packet can
+have taken (marks, translation), the atoms that may be there; an atom that may be accepted and may
+be dropped is undecided. "May" errs to the larger side only, so what comes out as decided is
+decided.
 """
 
 import heapq
 import itertools
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from audit_agent.facts.firewall.ranges import (
-    Ranges,
-    complement,
-    contains,
-    intersection,
-    size,
-    union,
-)
+from audit_agent.facts.firewall.ranges import Ranges, contains, size
 from audit_agent.facts.firewall.rules import (
-    MULTICAST,
     Action,
     Cases,
     Chain,
@@ -33,32 +25,24 @@ from audit_agent.facts.firewall.rules import (
     CopyMark,
     DestinationIn,
     DestinationKind,
-    FamilyIs,
-    FlagsAre,
     InterfaceIn,
     LoseMark,
-    Not,
     Opaque,
     OriginalIn,
     Packet,
-    PortIn,
-    ProtocolIn,
     Rule,
     SetMark,
-    SourceIn,
     SourceKind,
-    SourcePortIn,
-    StateIn,
-    Table,
     Translate,
     Unknown,
     Untrack,
     Verdict,
     conditions,
 )
-from audit_agent.facts.firewall.space import Space
+from audit_agent.facts.firewall.ruleset import Layout, Ruleset, verdicts
 from audit_agent.model import Quote
 
+UDP = 17
 CONNTRACK = -200
 """The priority at which prerouting meets connection tracking."""
 
@@ -69,25 +53,6 @@ LOOPBACK: dict[int, Ranges] = {4: ((127 << 24, (128 << 24) - 1),), 6: ((1, 1),)}
 
 _DEPTH = 64
 _FORMS = 64
-
-
-class Layout(Struct, frozen=True):
-    """What the path needs to know of the host beside its rules, for one address family.
-
-    `own` are its addresses, () where they are not known, and `primary` the first of each
-    interface; `networks` the directly connected ones, by interface. `forwarding` is None where it
-    is not known, and so is whether an interface takes packets for 127.0.0.0/8 (`localnet`).
-    `lower` names the interfaces that others are made of (bridge ports, bonded links, a VLAN's
-    parent).
-    """
-
-    own: Ranges = ()
-    networks: tuple[tuple[str, Ranges], ...] = ()
-    primary: Mapping[str, int] = {}
-    forwarding: bool | None = None
-    localnet: Mapping[str, bool] = {}
-    lower: Mapping[str, tuple[str, ...]] = {}
-    bridges: frozenset[str] = frozenset()
 
 
 class Decision(Struct, frozen=True):
@@ -121,203 +86,6 @@ class Fate(Struct, frozen=True):
     arrivals: Mapping[tuple[int | None, int, bool], int]
 
 
-class Ruleset:
-    """All rules that packets of one family meet, of both engines."""
-
-    def __init__(
-        self, family: int, tables: Iterable[Table], layout: Layout, extra: Iterable[Ranges] = ()
-    ) -> None:
-        words = {"ip", "inet"} if family == 4 else {"ip6", "inet"}
-        self.family = family
-        self.layout = layout
-        self.base: dict[str, list[Chain]] = {}
-        self.bridge: list[Chain] = []
-        self._chains: dict[tuple[str, str, str, str], Chain] = {}
-        everything: list[Chain] = []
-        for table in tables:
-            for chain in table.chains.values():
-                if chain.family in words or chain.family == "netdev":
-                    self._chains[chain.engine, chain.family, chain.table, chain.name] = chain
-                    everything.append(chain)
-                    if chain.hook:
-                        hook = "ingress" if chain.hook == "egress" else chain.hook
-                        if chain.hook != "egress":
-                            self.base.setdefault(hook, []).append(chain)
-                elif chain.family == "bridge" and chain.hook in {"prerouting", "input"}:
-                    self.bridge.append(chain)
-        for chains in self.base.values():
-            chains.sort(key=lambda chain: chain.priority)
-        self.space = _space(family, everything, layout, extra)
-        self._filters: dict[int, _Filter] = {}
-
-    def filter(self, chain: Chain) -> "_Filter":
-        """The chain's index."""
-        found = self._filters.get(id(chain))
-        if found is None:
-            found = self._filters[id(chain)] = _Filter(chain, self.space)
-        return found
-
-    def target(self, chain: Chain, name: str) -> Chain | None:
-        """The chain of the same table that a jump names."""
-        return self._chains.get((chain.engine, chain.family, chain.table, name))
-
-    def fate(self, packet: Packet) -> Fate:
-        """What becomes of connections that begin with `packet`, for all atoms of `space`."""
-        return _Walk(self).fate(packet)
-
-    def denials(self, packets: Sequence[Packet]) -> Iterator[tuple[Chain, Rule | None]]:
-        """Rules and policies (None) of input that can deny one of the packets, of some source."""
-        for hook in ("ingress", "prerouting", "input"):
-            for chain in self.base.get(hook, []):
-                if chain.policy == "drop":
-                    yield chain, None
-                yield from self._denials(chain, packets, set())
-
-    def _denials(
-        self, chain: Chain, packets: Sequence[Packet], seen: set[int]
-    ) -> Iterator[tuple[Chain, Rule | None]]:
-        seen.add(id(chain))
-        for rule in chain.rules:
-            guards, ports = _guards(rule)
-            if ports == () or not any(
-                all(guard.holds(packet, self.space)[1] for guard in guards) for packet in packets
-            ):
-                continue
-            for verdict in verdicts(rule):
-                target = self.target(chain, verdict.chain) if verdict.chain else None
-                if verdict.kind == "drop":
-                    yield chain, rule
-                elif target is not None and id(target) not in seen:
-                    yield from self._denials(target, packets, seen)
-
-    def ports(self) -> list[tuple[int, int]]:
-        """One port of each class that the rules on the way to this host tell apart, with its size.
-
-        If there are ports that no rule names, then those alone: (port, how many).
-        """
-        named = [
-            condition.ranges
-            for hook in ("ingress", "prerouting", "input")
-            for chain in self.chains(hook)
-            for rule in chain.rules
-            for condition in conditions(rule.steps)
-            if isinstance(condition, PortIn)
-        ]
-        free = complement(union([(0, 0), *(part for ranges in named for part in ranges)]), 65535)
-        if free:
-            return [(free[-1][1], size(free))]
-        edges = {edge for ranges in named for first, last in ranges for edge in (first, last + 1)}
-        return [(first, last - first) for first, last in pairwise(sorted(edges | {1, 65536}))]
-
-    def chains(self, hook: str) -> list[Chain]:
-        """The base chains of a hook and all that they can reach by jumps."""
-        found: dict[int, Chain] = {}
-        pending = list(self.base.get(hook, []))
-        while pending:
-            chain = pending.pop()
-            if id(chain) in found:
-                continue
-            found[id(chain)] = chain
-            for rule in chain.rules:
-                for verdict in verdicts(rule):
-                    target = self.target(chain, verdict.chain) if verdict.chain else None
-                    if target is not None:
-                        pending.append(target)
-        return list(found.values())
-
-
-def verdicts(rule: Rule) -> list[Verdict]:
-    """Every verdict that the rule can give."""
-    found: list[Verdict] = []
-    for step in rule.steps:
-        if isinstance(step, Verdict):
-            found.append(step)
-        elif isinstance(step, Cases):
-            found += [verdict for _, verdict in step.cases if isinstance(verdict, Verdict)]
-    return found
-
-
-def _space(family: int, chains: Sequence[Chain], layout: Layout, extra: Iterable[Ranges]) -> Space:
-    addresses: list[Ranges] = [*extra, layout.own, MULTICAST[family]]
-    ports: list[Ranges] = []
-    flags: list[tuple[int, int]] = []
-    for chain in chains:
-        for rule in chain.rules:
-            for condition in conditions(rule.steps):
-                if isinstance(condition, SourceIn) and condition.family == family:
-                    addresses.append(condition.ranges)
-                elif isinstance(condition, SourcePortIn):
-                    ports.append(condition.ranges)
-                elif isinstance(condition, FlagsAre):
-                    flags.append((condition.mask, condition.value))
-    return Space(family, addresses, ports, flags, layout.own)
-
-
-class _Filter:
-    """Finds the rules of a chain that can concern a packet, without looking at each again."""
-
-    def __init__(self, chain: Chain, space: Space) -> None:
-        self._space = space
-        self._rules = [_guards(rule) for rule in chain.rules]
-        self._by_packet: dict[Packet, tuple[list[int], dict[int, list[int]], list[_Ported]]] = {}
-        self._memo: dict[Packet, list[int]] = {}
-
-    def rules(self, packet: Packet) -> list[int]:
-        """Indices, in order, of the rules that certain tests do not rule out."""
-        found = self._memo.get(packet)
-        if found is None:
-            found = self._memo[packet] = self._find(packet)
-        return found
-
-    def _find(self, packet: Packet) -> list[int]:
-        key = msgspec.structs.replace(packet, port=0)
-        if key not in self._by_packet:
-            self._by_packet[key] = self._split(key)
-        anywhere, exact, ranged = self._by_packet[key]
-        some = exact.get(packet.port, [])
-        more = [index for index, ranges in ranged if contains(ranges, packet.port)]
-        return sorted([*anywhere, *some, *more]) if some or more else anywhere
-
-    def _split(self, packet: Packet) -> "tuple[list[int], dict[int, list[int]], list[_Ported]]":
-        anywhere: list[int] = []
-        exact: dict[int, list[int]] = {}
-        ranged: list[_Ported] = []
-        for index, (guards, ports) in enumerate(self._rules):
-            if any(not guard.holds(packet, self._space)[1] for guard in guards):
-                continue
-            if ports is None:
-                anywhere.append(index)
-            elif size(ports) <= 16:
-                for first, last in ports:
-                    for port in range(first, last + 1):
-                        exact.setdefault(port, []).append(index)
-            else:
-                ranged.append((index, ports))
-        return anywhere, exact, ranged
-
-
-_Ported = tuple[int, Ranges]
-
-_GUARDS = (
-    ProtocolIn | InterfaceIn | DestinationIn | FamilyIs | StateIn | DestinationKind | OriginalIn
-)
-
-
-def _guards(rule: Rule) -> tuple[tuple[Condition, ...], Ranges | None]:
-    """The conditions before the first action that a packet alone decides; and the ports."""
-    guards: list[Condition] = []
-    ports: Ranges | None = None
-    for step in rule.steps:
-        if isinstance(step, Action):
-            break
-        inner = step.condition if isinstance(step, Not) else step
-        if isinstance(step, PortIn):
-            ports = step.ranges if ports is None else intersection(ports, step.ranges)
-        elif isinstance(inner, _GUARDS) and not isinstance(inner, OriginalIn):
-            guards.append(step)
-    return tuple(guards), ports
-
-
 class _Frame:
     """Where the walk is: a rule of a chain, what goes on to the next rule, what returns."""
 
@@ -332,11 +100,12 @@ class _Frame:
 _NO_RULE = Rule((), 0, "", Quote(""))
 
 
-class _Walk:
+class Walk:
     """One question put to a ruleset."""
 
     def __init__(self, ruleset: Ruleset) -> None:
         self._rules = ruleset
+        self._hooks = ruleset.there
         self._space = ruleset.space
         self._stopped = 0
         self._decisions: list[Decision] = []
@@ -346,29 +115,75 @@ class _Walk:
         self._accepted: dict[Packet, int] = {}
 
     def fate(self, packet: Packet) -> Fate:
+        """What becomes of connections that begin with `packet`, for all atoms of the space."""
         flows = {packet: self._space.full}
         self._bridges(packet)
         flows = self._ingress(packet, flows)
         flows = self._prerouting(flows)
-        arrivals: dict[tuple[int | None, int, bool], int] = {}
         here, onward = self._routed(flows)
-        for hooks, routed in ((("input",), here), (("forward", "postrouting"), onward)):
-            for final, atoms in self._hooks(hooks, routed).items():
-                key = (final.destination, final.port, routed is here)
-                arrivals[key] = arrivals.get(key, 0) | atoms
+        arrivals: dict[tuple[int | None, int, bool], int] = {}
+        for local, some in ((True, here), (False, onward)):
+            hooks = ("input",) if local else ("forward", "postrouting")
+            for final, atoms in self._through(hooks, some).items():
+                key = (final.destination, final.port, local)
+                arriving = self._answered(packet, final, atoms, local=local)
+                if arriving:
+                    arrivals[key] = arrivals.get(key, 0) | arriving
         passed = 0
         for atoms in arrivals.values():
             passed |= atoms
         if self._budget <= 0:
             passed = self._stopped = self._space.full
-            self._doubts.append(Doubted(None, None, "more rules than can be followed", passed))
+            self._doubt(None, None, "more rules than can be followed", passed)
         return Fate(passed, self._stopped, tuple(self._decisions), tuple(self._doubts), arrivals)
 
-    def _hooks(self, hooks: tuple[str, ...], flows: dict[Packet, int]) -> dict[Packet, int]:
+    def _through(self, hooks: tuple[str, ...], flows: dict[Packet, int]) -> dict[Packet, int]:
         for hook in hooks:
-            for chain in self._rules.base.get(hook, []):
+            for chain in self._hooks.base.get(hook, []):
                 flows = self._base(chain, flows)
         return flows
+
+    def _answered(self, first: Packet, final: Packet, atoms: int, *, local: bool) -> int:
+        """The atoms whose answer may get back; a datagram needs none."""
+        if self._rules.answers_pass or final.protocol == UDP:
+            return atoms
+        answer = msgspec.structs.replace(
+            final,
+            iif="" if local else final.oif,
+            oif=first.iif,
+            mark=0,
+            state="invalid",
+            answer=True,
+        )
+        self._hooks = self._rules.back
+        flows = {answer: atoms}
+        for hook in ("output",) if local else ("prerouting", "forward"):
+            flows = self._tracking(hook, flows, final.state)
+        flows = self._through(("postrouting",), flows)
+        for chain in self._hooks.base.get("egress", []):
+            if first.iif is None or first.iif in chain.devices:
+                flows = self._base(chain, flows)
+        self._hooks = self._rules.there
+        back = 0
+        for packet, some in flows.items():
+            if packet.translated and packet.state == "untracked":
+                self._stopped |= some
+                self._doubt(None, None, "a translated connection is not tracked", some)
+            back |= some
+        return back
+
+    def _tracking(self, hook: str, flows: dict[Packet, int], state: str) -> dict[Packet, int]:
+        """A hook in which packets meet connection tracking.
+
+        `state` is that of the connection's first packet, for an answer; "" for a first packet.
+        """
+        tracked = hook == "forward"
+        known = {"": "new", "new": "established"}.get(state, "invalid")
+        for chain in self._hooks.base.get(hook, []):
+            if chain.priority > CONNTRACK and not tracked:
+                flows, tracked = _recognised(flows, known), True
+            flows = self._base(chain, flows)
+        return flows if tracked else _recognised(flows, known)
 
     def _doubt(self, chain: Chain | None, rule: Rule | None, construct: str, atoms: int) -> None:
         if atoms:
@@ -383,7 +198,7 @@ class _Walk:
 
     def _ingress(self, packet: Packet, flows: dict[Packet, int]) -> dict[Packet, int]:
         below = self._rules.layout.lower.get(packet.iif or "", ())
-        for chain in self._rules.base.get("ingress", []):
+        for chain in self._hooks.base.get("ingress", []):
             if packet.iif in chain.devices:
                 flows = self._base(chain, flows)
             elif packet.iif is None or set(below) & set(chain.devices) or not chain.devices:
@@ -392,12 +207,7 @@ class _Walk:
         return flows
 
     def _prerouting(self, flows: dict[Packet, int]) -> dict[Packet, int]:
-        tracked = False
-        for chain in self._rules.base.get("prerouting", []):
-            if chain.priority > CONNTRACK and not tracked:
-                flows, tracked = _tracked(flows), True
-            flows = self._base(chain, flows)
-        return flows if tracked else _tracked(flows)
+        return self._tracking("prerouting", flows, "")
 
     def _routed(self, flows: dict[Packet, int]) -> tuple[dict[Packet, int], dict[Packet, int]]:
         """Parts the flows into those delivered here and those forwarded."""
@@ -437,11 +247,24 @@ class _Walk:
         for packet, atoms in flows.items():
             if chain.kind == "nat" and (packet.translated or packet.state != "new"):
                 _add(self._accepted, packet, atoms)
+                self._untranslated(chain, packet, atoms)
                 continue
             for rest, some in self._chain(chain, packet, atoms, 0).items():
                 self._policy(chain, rest, some)
         passed, self._accepted = self._accepted, outer
         return _merged(passed)
+
+    def _untranslated(self, chain: Chain, packet: Packet, atoms: int) -> None:
+        """Later packets of a connection whose first is not tracked may still be sent elsewhere."""
+        if packet.state == "untracked" and not packet.answer and chain.hook == "prerouting":
+            translations = [
+                step for rule in chain.rules for step in rule.steps if isinstance(step, Translate)
+            ]
+            if translations or any(
+                verdict.chain for rule in chain.rules for verdict in verdicts(rule)
+            ):
+                self._stopped |= atoms
+                self._doubt(chain, None, "translation of a connection that is not tracked", atoms)
 
     def _policy(self, chain: Chain, packet: Packet, atoms: int) -> None:
         if chain.policy == "drop":
@@ -544,7 +367,7 @@ class _Walk:
             self._jump(frame, verdict, packet, atoms)
 
     def _jump(self, frame: _Frame, verdict: Verdict, packet: Packet, atoms: int) -> None:
-        target = self._rules.target(frame.chain, verdict.chain)
+        target = self._hooks.target(frame.chain, verdict.chain)
         if target is None or frame.depth >= _DEPTH:
             self._opaque(frame, f"jump to {verdict.chain}", packet, atoms)
             return
@@ -621,13 +444,13 @@ def _merged(flows: dict[Packet, int]) -> dict[Packet, int]:
     return merged
 
 
-def _tracked(flows: dict[Packet, int]) -> dict[Packet, int]:
+def _recognised(flows: dict[Packet, int], state: str) -> dict[Packet, int]:
     """Connection tracking meets the packets that were not taken out of it."""
-    tracked: dict[Packet, int] = {}
+    found: dict[Packet, int] = {}
     for packet, atoms in flows.items():
-        state = "new" if packet.state == "invalid" else packet.state
-        _add(tracked, msgspec.structs.replace(packet, state=state), atoms)
-    return tracked
+        known = packet.state if packet.state == "untracked" else state
+        _add(found, msgspec.structs.replace(packet, state=known), atoms)
+    return found
 
 
 def _connected(layout: Layout, address: int | None) -> str | None:

@@ -9,7 +9,7 @@ possibly holds for all, or `Opaque`, which possibly does anything; it never vani
 from collections.abc import Iterator
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from audit_agent.facts.firewall.ranges import Ranges, contains, everything
 from audit_agent.facts.firewall.space import Doubt, Space
@@ -25,6 +25,9 @@ class Packet(Struct, frozen=True, cache_hash=True):
     routing table has it: "local", "unicast", "broadcast" or "multicast", or "" where that is not
     known; `here` is whether it is an address of `iif` itself. `original` is the destination
     before it was translated. `bridged`: `iif` is a bridge.
+
+    With `answer` it is the first answer to such a packet, on its way back. The rules it meets are
+    mirrored (see `mirrored`), so that "source" is still the one who wants to connect.
     """
 
     family: int
@@ -41,6 +44,7 @@ class Packet(Struct, frozen=True, cache_hash=True):
     translated: bool = False
     original: tuple[int | None, int] | None = None
     bridged: bool = False
+    answer: bool = False
 
 
 class Condition(Protocol):
@@ -178,20 +182,36 @@ class Translated(Struct, frozen=True):
 
 
 class OriginalIn(Struct, frozen=True):
-    """The destination before any translation: its address, or its port, is one of these."""
+    """The connection's first packet had, before any translation, one of these in a `part`.
+
+    The parts are "address" and "port" of the destination, "source" and "source port".
+    """
 
     part: str
     ranges: Ranges
+    family: int = 4
 
     def holds(self, packet: Packet, space: Space) -> Doubt:
         """See `Condition`."""
-        if packet.state != "new":
+        if packet.state not in {"new", "established"}:
             return space.no
+        if self.part == "source":
+            return SourceIn(self.family, self.ranges).holds(packet, space)
+        if self.part == "source port":
+            return SourcePortIn(self.ranges).holds(packet, space)
         address, port = packet.original or (packet.destination, packet.port)
         value = address if self.part == "address" else port
         if value is None:
             return space.maybe
         return space.yes if contains(self.ranges, value) else space.no
+
+
+class Answering(Struct, frozen=True):
+    """The packet goes in the direction of the answers (conntrack's direction "reply")."""
+
+    def holds(self, packet: Packet, space: Space) -> Doubt:
+        """See `Condition`."""
+        return space.yes if packet.answer else space.no
 
 
 class MarkIn(Struct, frozen=True):
@@ -435,6 +455,63 @@ class Table(Struct, frozen=True):
     family: str
     name: str
     chains: dict[str, Chain]
+
+
+def mirrored(table: Table) -> Table:
+    """The table as an answer meets it: what it says of destinations is said of sources.
+
+    Interfaces stay as they are: an answer comes in by none, and goes out.
+    """
+    return Table(
+        table.engine,
+        table.family,
+        table.name,
+        {
+            name: structs.replace(
+                chain,
+                rules=tuple(
+                    structs.replace(rule, steps=tuple(_mirrored_step(step) for step in rule.steps))
+                    for rule in chain.rules
+                ),
+            )
+            for name, chain in table.chains.items()
+        },
+    )
+
+
+def _mirrored_step(step: Step) -> Step:
+    if isinstance(step, Cases):
+        return Cases(tuple((_mirrored(condition), action) for condition, action in step.cases))
+    return step if isinstance(step, Action) else _mirrored(step)
+
+
+def _mirrored(condition: Condition) -> Condition:
+    if isinstance(condition, Not):
+        return Not(_mirrored(condition.condition))
+    if isinstance(condition, AllOf | AnyOf):
+        return type(condition)(tuple(_mirrored(part) for part in condition.conditions))
+    if isinstance(condition, FlagsAre):
+        return ALWAYS if _SYN_ACK & condition.mask == condition.value else NEVER
+    if isinstance(condition, SourceIn):
+        return DestinationIn(condition.family, condition.ranges)
+    if isinstance(condition, DestinationIn):
+        return SourceIn(condition.family, condition.ranges)
+    return _mirrored_kind(condition)
+
+
+def _mirrored_kind(condition: Condition) -> Condition:
+    if isinstance(condition, SourcePortIn):
+        return PortIn(condition.ranges)
+    if isinstance(condition, PortIn):
+        return SourcePortIn(condition.ranges)
+    if isinstance(condition, SourceKind):
+        return DestinationKind(condition.kinds)
+    if isinstance(condition, DestinationKind):
+        return SourceKind(condition.kinds)
+    return condition
+
+
+_SYN_ACK = 0x12
 
 
 def place(chain: Chain, rule: Rule | None) -> str:

@@ -56,7 +56,11 @@ class Space:
         self.maybe: Doubt = (0, self.full)
 
     def from_addresses(self, ranges: Ranges) -> int:
-        """The atoms whose source address is in `ranges`, one of the sets the space was cut for."""
+        """The atoms whose source address is in `ranges`.
+
+        Raises:
+            ValueError: the space was not cut for this set.
+        """
         mask = self._memo.get(ranges)
         if mask is None:
             mask = self._memo[ranges] = _bits(self._starts, ranges) * self._repeat
@@ -122,6 +126,9 @@ def _bits(starts: list[int], ranges: Ranges) -> int:
     bits = 0
     for first, last in union(ranges):
         low, high = bisect_left(starts, first), bisect_right(starts, last)
+        whole = starts[low : low + 1] == [first] and starts[high : high + 1] in ([last + 1], [])
+        if not whole:
+            raise ValueError(f"the space was not cut at {first} and {last + 1}")
         bits |= (1 << high) - (1 << low)
     return bits
 

@@ -1,0 +1,290 @@
+"""All rules that packets of one family meet, of both engines, indexed for the walk through them."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from itertools import pairwise
+
+from msgspec import Struct, structs
+
+from audit_agent.facts.firewall.ranges import (
+    Ranges,
+    complement,
+    contains,
+    intersection,
+    size,
+    union,
+)
+from audit_agent.facts.firewall.rules import (
+    MULTICAST,
+    Action,
+    Cases,
+    Chain,
+    Condition,
+    DestinationIn,
+    DestinationKind,
+    FamilyIs,
+    FlagsAre,
+    InterfaceIn,
+    Not,
+    Opaque,
+    OriginalIn,
+    Packet,
+    PortIn,
+    ProtocolIn,
+    Rule,
+    SourceIn,
+    SourcePortIn,
+    StateIn,
+    Step,
+    Table,
+    Untrack,
+    Verdict,
+    conditions,
+    mirrored,
+)
+from audit_agent.facts.firewall.space import Space
+
+
+class Layout(Struct, frozen=True):
+    """What the path needs to know of the host beside its rules, for one address family.
+
+    `own` are its addresses, () where they are not known, and `primary` the first of each
+    interface; `networks` the directly connected ones, by interface. `forwarding` is None where it
+    is not known, and so is whether an interface takes packets for 127.0.0.0/8 (`localnet`).
+    `lower` names the interfaces that others are made of (bridge ports, bonded links, a VLAN's
+    parent).
+    """
+
+    own: Ranges = ()
+    networks: tuple[tuple[str, Ranges], ...] = ()
+    primary: Mapping[str, int] = {}
+    forwarding: bool | None = None
+    localnet: Mapping[str, bool] = {}
+    lower: Mapping[str, tuple[str, ...]] = {}
+    bridges: frozenset[str] = frozenset()
+
+
+class Hooks:
+    """The base chains of one family, by hook and in the order of their priorities."""
+
+    def __init__(self, family: int, tables: Iterable[Table]) -> None:
+        words = {4: {"ip", "inet", "netdev"}, 6: {"ip6", "inet", "netdev"}}[family]
+        self.base: dict[str, list[Chain]] = {}
+        self._named: dict[tuple[str, str, str, str], Chain] = {}
+        for table in tables:
+            if table.family in words:
+                for chain in table.chains.values():
+                    self._named[chain.engine, chain.family, chain.table, chain.name] = chain
+                    if chain.hook:
+                        self.base.setdefault(chain.hook, []).append(chain)
+        for chains in self.base.values():
+            chains.sort(key=lambda chain: chain.priority)
+
+    def target(self, chain: Chain, name: str) -> Chain | None:
+        """The chain of the same table that a jump names."""
+        return self._named.get((chain.engine, chain.family, chain.table, name))
+
+    def chains(self, *hooks: str) -> list[Chain]:
+        """The base chains of the hooks and all that they can reach by jumps."""
+        found: dict[int, Chain] = {}
+        pending = [chain for hook in hooks for chain in self.base.get(hook, [])]
+        while pending:
+            chain = pending.pop()
+            if id(chain) not in found:
+                found[id(chain)] = chain
+                names = [verdict.chain for rule in chain.rules for verdict in verdicts(rule)]
+                targets = [self.target(chain, name) for name in names if name]
+                pending += [target for target in targets if target is not None]
+        return list(found.values())
+
+
+INBOUND = ("ingress", "prerouting", "input")
+_THERE = (*INBOUND, "forward", "postrouting")
+_BACK = ("output", "prerouting", "forward", "postrouting", "egress")
+
+
+class Ruleset:
+    """All rules: as the first packets of connections meet them, and as the answers do."""
+
+    def __init__(
+        self, family: int, tables: Sequence[Table], layout: Layout, extra: Iterable[Ranges] = ()
+    ) -> None:
+        self.family = family
+        self.layout = layout
+        self.there = Hooks(family, tables)
+        self.back = Hooks(family, [mirrored(table) for table in tables])
+        self.bridge = [
+            chain
+            for table in tables
+            if table.family == "bridge"
+            for chain in table.chains.values()
+            if chain.hook
+        ]
+        chains = [*self.there.chains(*_THERE), *self.back.chains(*_BACK)]
+        self.space = _space(family, chains, layout, extra)
+        self._filters: dict[int, _Filter] = {}
+
+    def filter(self, chain: Chain) -> "_Filter":
+        """The chain's index."""
+        found = self._filters.get(id(chain))
+        if found is None:
+            found = self._filters[id(chain)] = _Filter(chain, self.space)
+        return found
+
+    @cached_property
+    def answers_pass(self) -> bool:
+        """Whether no rule can keep an answer from getting out."""
+        return not any(
+            chain.kind != "nat"
+            and (
+                (chain.hook and chain.policy == "drop")
+                or any(_can_stop(step) for rule in chain.rules for step in rule.steps)
+            )
+            for chain in self.back.chains(*_BACK)
+        )
+
+    def denials(self, packets: Sequence[Packet]) -> Iterator[tuple[Chain, Rule | None]]:
+        """Rules and policies (None) of input that can deny one of the packets, of some source."""
+        for hook in INBOUND:
+            for chain in self.there.base.get(hook, []):
+                if chain.policy == "drop":
+                    yield chain, None
+                yield from self._denials(chain, packets, set())
+
+    def _denials(
+        self, chain: Chain, packets: Sequence[Packet], seen: set[int]
+    ) -> Iterator[tuple[Chain, Rule | None]]:
+        seen.add(id(chain))
+        for rule in chain.rules:
+            guards, ports = _guards(rule)
+            if ports == () or not any(
+                all(guard.holds(packet, self.space)[1] for guard in guards) for packet in packets
+            ):
+                continue
+            for verdict in verdicts(rule):
+                target = self.there.target(chain, verdict.chain) if verdict.chain else None
+                if verdict.kind == "drop":
+                    yield chain, rule
+                elif target is not None and id(target) not in seen:
+                    yield from self._denials(target, packets, seen)
+
+    def ports(self) -> list[tuple[int, int]]:
+        """One port of each class that the rules on the way to this host tell apart, with its size.
+
+        If there are ports that no rule names, then those alone: (port, how many).
+        """
+        named = [
+            condition.ranges
+            for chain in self.there.chains(*INBOUND)
+            for rule in chain.rules
+            for condition in conditions(rule.steps)
+            if isinstance(condition, PortIn)
+        ]
+        free = complement(union([(0, 0), *(part for ranges in named for part in ranges)]), 65535)
+        if free:
+            return [(free[-1][1], size(free))]
+        edges = {edge for ranges in named for first, last in ranges for edge in (first, last + 1)}
+        return [(first, last - first) for first, last in pairwise(sorted(edges | {1, 65536}))]
+
+
+def verdicts(rule: Rule) -> list[Verdict]:
+    """Every verdict that the rule can give."""
+    found: list[Verdict] = []
+    for step in rule.steps:
+        if isinstance(step, Verdict):
+            found.append(step)
+        elif isinstance(step, Cases):
+            found += [verdict for _, verdict in step.cases if isinstance(verdict, Verdict)]
+    return found
+
+
+def _can_stop(step: Step) -> bool:
+    if isinstance(step, Cases):
+        return any(
+            isinstance(action, Verdict) and action.kind == "drop" for _, action in step.cases
+        )
+    return isinstance(step, Opaque | Untrack) or (isinstance(step, Verdict) and step.kind == "drop")
+
+
+def _space(family: int, chains: Sequence[Chain], layout: Layout, extra: Iterable[Ranges]) -> Space:
+    addresses: list[Ranges] = [*extra, layout.own, MULTICAST[family]]
+    ports: list[Ranges] = []
+    flags: list[tuple[int, int]] = []
+    for chain in chains:
+        for rule in chain.rules:
+            for condition in conditions(rule.steps):
+                if isinstance(condition, SourceIn) and condition.family == family:
+                    addresses.append(condition.ranges)
+                elif isinstance(condition, OriginalIn) and condition.part == "source":
+                    if condition.family == family:
+                        addresses.append(condition.ranges)
+                elif isinstance(condition, SourcePortIn) or (
+                    isinstance(condition, OriginalIn) and condition.part == "source port"
+                ):
+                    ports.append(condition.ranges)
+                elif isinstance(condition, FlagsAre):
+                    flags.append((condition.mask, condition.value))
+    return Space(family, addresses, ports, flags, layout.own)
+
+
+class _Filter:
+    """Finds the rules of a chain that can concern a packet, without looking at each again."""
+
+    def __init__(self, chain: Chain, space: Space) -> None:
+        self._space = space
+        self._rules = [_guards(rule) for rule in chain.rules]
+        self._by_packet: dict[Packet, tuple[list[int], dict[int, list[int]], list[_Ported]]] = {}
+        self._memo: dict[Packet, list[int]] = {}
+
+    def rules(self, packet: Packet) -> list[int]:
+        """Indices, in order, of the rules that certain tests do not rule out."""
+        found = self._memo.get(packet)
+        if found is None:
+            found = self._memo[packet] = self._find(packet)
+        return found
+
+    def _find(self, packet: Packet) -> list[int]:
+        key = structs.replace(packet, port=0)
+        if key not in self._by_packet:
+            self._by_packet[key] = self._split(key)
+        anywhere, exact, ranged = self._by_packet[key]
+        some = exact.get(packet.port, [])
+        more = [index for index, ranges in ranged if contains(ranges, packet.port)]
+        return sorted([*anywhere, *some, *more]) if some or more else anywhere
+
+    def _split(self, packet: Packet) -> "tuple[list[int], dict[int, list[int]], list[_Ported]]":
+        anywhere: list[int] = []
+        exact: dict[int, list[int]] = {}
+        ranged: list[_Ported] = []
+        for index, (guards, ports) in enumerate(self._rules):
+            if any(not guard.holds(packet, self._space)[1] for guard in guards):
+                continue
+            if ports is None:
+                anywhere.append(index)
+            elif size(ports) <= 16:
+                for first, last in ports:
+                    for port in range(first, last + 1):
+                        exact.setdefault(port, []).append(index)
+            else:
+                ranged.append((index, ports))
+        return anywhere, exact, ranged
+
+
+_Ported = tuple[int, Ranges]
+
+_GUARDS = ProtocolIn | InterfaceIn | DestinationIn | FamilyIs | StateIn | DestinationKind
+
+
+def _guards(rule: Rule) -> tuple[tuple[Condition, ...], Ranges | None]:
+    """The conditions before the first action that a packet alone decides; and the ports."""
+    guards: list[Condition] = []
+    ports: Ranges | None = None
+    for step in rule.steps:
+        if isinstance(step, Action):
+            break
+        inner = step.condition if isinstance(step, Not) else step
+        if isinstance(step, PortIn):
+            ports = step.ranges if ports is None else intersection(ports, step.ranges)
+        elif isinstance(inner, _GUARDS):
+            guards.append(step)
+    return tuple(guards), ports
