@@ -195,12 +195,15 @@ class _Run:
         verifier = Verifier(name, config, direct=not self._connections)
         connection = Connection(line)
         self._connections.append(connection)
+        # Or its timer, which a failed handshake leaves running, would keep this process alive.
+        self._open.callback(connection.packetizer.complete_handshake)
         self._open.callback(connection.close)
         self._last_name = name
         options = connection.get_security_options()
         options.ciphers = (*_FAST_CIPHERS, *(c for c in options.ciphers if c not in _FAST_CIPHERS))
         options.key_types = verifier.algorithms(tuple(options.key_types))
-        connection.banner_timeout = connection.handshake_timeout = self._left(by)
+        # Later than the timeout of start_client, which is the one that can be told apart.
+        connection.banner_timeout = connection.handshake_timeout = 2 * self._left(by)
         try:
             connection.start_client(timeout=self._left(by))
         except IncompatiblePeer as error:

@@ -138,13 +138,14 @@ def _ask_ssh(ssh: str, target: Target, config_file: Path | None) -> dict[str, li
     except (OSError, subprocess.TimeoutExpired) as error:
         raise HostUnreachable("ssh-config", f"{target}: ssh -G failed: {error}") from error
     if done.returncode:
-        said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line]
-        why = (
-            "".join(c if c.isprintable() else "?" for c in said[-1]) if said else "no reason given"
-        )
+        said = [
+            "".join(c if c.isprintable() else "?" for c in line)
+            for line in done.stderr.decode("utf-8", "replace").splitlines()
+            if line.strip() and not line.startswith("Pseudo-terminal")
+        ]
         raise HostUnreachable(
             "ssh-config",
-            f"{target}: ssh cannot read its configuration: {why}",
+            f"{target}: ssh cannot read its configuration: " + "; ".join(said)[:300],
             f"see: {shlex.join([*words, target.host])}",
         )
     options: dict[str, list[str]] = {}
