@@ -49,6 +49,7 @@ patches_offers() { # what apt_security reads: the installed packages, then each 
             patches_list "$patches_f" || echo "@failed $patches_release $patches_f"
         done
     done
+    true # ksh93 would hand on that there was no list
 }
 patches_apt_security() {
     patches_offers | awk '
