@@ -235,7 +235,7 @@ class Server(Struct, frozen=True):
             return Value(None, self.config.unseen if self.config is not None else ())
         if setting := self.config.first(keyword):
             return Value(setting.value.lower(), (setting.quote,))
-        return Value(self.defaults.get(keyword), ())
+        return Value(self.defaults.get(keyword), (self.config.whole,))
 
 
 def read_servers(evidence: Evidence, sshd: Sshd, family: str) -> list[Server]:

@@ -101,8 +101,12 @@ class Setting(Struct, frozen=True):
 
 
 class SshdConfig(Struct, frozen=True):
-    """Every setting in the order sshd meets them, and the Include lines that lead out of sight."""
+    """Every setting in the order sshd meets them, and the Include lines that lead out of sight.
 
+    `whole` quotes the main file: the proof that a keyword does not stand in it.
+    """
+
+    whole: Quote
     settings: tuple[Setting, ...]
     unseen: tuple[Quote, ...]
 
@@ -129,7 +133,7 @@ def read_sshd_config(evidence: Evidence, path: str) -> SshdConfig:
         raise EvidenceMissing(f"file:{path}", Gap.ABSENT)
     reader = _Reader(evidence)
     reader.read(section, (), 0)
-    return SshdConfig(tuple(reader.settings), tuple(reader.unseen))
+    return SshdConfig(Quote(section.name), tuple(reader.settings), tuple(reader.unseen))
 
 
 class _Reader:
