@@ -6,7 +6,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
-from audit_agent.facts.firewall import ipsets, iptables, nft
+from audit_agent.facts.firewall import ipsets, iptables, nft, nft_text
 from audit_agent.facts.firewall.ipsets import IpSets
 from audit_agent.facts.firewall.iptables import Problem
 from audit_agent.facts.firewall.rules import Chain, Table
@@ -43,6 +43,16 @@ class Loaded(Struct, frozen=True):
 def read_loaded(evidence: Evidence) -> Loaded:
     """The rules of both engines and both families. What is missing is named, not raised."""
     return _Reader(evidence).loaded()
+
+
+_IPTABLES = {"filter", "nat", "mangle", "raw", "security"}
+"""The tables that iptables-nft writes."""
+
+
+def _missing(why: Exception) -> EvidenceMissing:
+    if isinstance(why, EvidenceMissing):
+        return why
+    return EvidenceMissing("firewall.nft-json", Gap.FAILED, str(why))
 
 
 class _Reader:
@@ -141,27 +151,28 @@ class _Reader:
         """The tables that nft shows; returns those of iptables-nft, which it cannot show whole."""
         try:
             section = self._section("firewall.nft-json")
-        except EvidenceMissing as missing:
-            for family in (4, 6):
-                self._missing[family].append(missing)
-            return set()
-        if section is None:
-            for family in (4, 6):
-                self._sections[family].append("firewall.nft-json")
-            return set()
-        text = self._evidence.sections.get("firewall.nft")
-        lines = nft.rule_lines(text.lines, text.name) if text is not None else {}
-        try:
-            tables, foreign = nft.parse(section.text, lines)
-        except nft.NotARuleset as error:
-            failed = EvidenceMissing(section.name, Gap.FAILED, str(error))
-            for family in (4, 6):
-                self._missing[family].append(failed)
-            return set()
+            tables, foreign = self._listed(section) if section is not None else ([], set())
+        except (EvidenceMissing, nft.NotARuleset) as why:
+            section = self._evidence.sections.get("firewall.nft")
+            if section is None or section.gap is not None:
+                for family in (4, 6):
+                    self._missing[family].append(_missing(why))
+                return set()
+            tables, problems = nft_text.parse(section.lines, section.name, listing=True)
+            self._problems += problems
+            foreign = {(each.family, each.name) for each in tables if each.name in _IPTABLES}
         for family in (4, 6):
-            self._sections[family].append(section.name)
+            self._sections[family].append(section.name if section else "firewall.nft-json")
         self._tables += tables
         return foreign
+
+    def _listed(self, section: Section) -> tuple[list[Table], set[tuple[str, str]]]:
+        """The tables of the JSON, with what only the text has: dormant tables, devices, lines."""
+        text = self._evidence.sections.get("firewall.nft")
+        lines = text.lines if text is not None else []
+        tables, foreign = nft.parse(section.text, nft.rule_lines(lines, "firewall.nft"))
+        asleep = nft.dormant(lines)
+        return [each for each in tables if (each.family, each.name) not in asleep], foreign
 
     def _of_iptables_nft(self, family: int, written: set[tuple[str, str]]) -> None:
         """Takes from iptables-nft-save the tables of which nft does not show the arguments."""
@@ -172,7 +183,7 @@ class _Reader:
             section = self._plain(family, legacy=False)
         if section is None:
             return
-        listed = {table.name for table in self._tables if table.engine == "nft"}
+        listed = {table.name for table in self._tables if table.family == word}
         nft_unread = any(each.section == "firewall.nft-json" for each in self._missing[family])
         for table in self._read(section, family, "nft"):
             if (word, table.name) in written or (nft_unread and table.name not in listed):

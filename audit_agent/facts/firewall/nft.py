@@ -9,6 +9,7 @@ from audit_agent.facts.firewall.nft_fields import (
     NotUnderstood,
     address,
     field,
+    port_range,
     some_flag,
 )
 from audit_agent.facts.firewall.ranges import Ranges, union
@@ -36,6 +37,9 @@ from audit_agent.model import Quote
 
 Json = Mapping[str, object]
 
+Lines = dict[tuple[str, str, str, int], tuple[Quote, str]]
+"""Where each rule stands, and its text: by family, table, chain and handle."""
+
 _VERDICTS = {"accept", "drop", "return", "continue"}
 _PLAIN: Mapping[str, tuple[Step, ...]] = {
     "reject": (Verdict("drop"),),
@@ -60,9 +64,7 @@ class NotARuleset(Exception):  # noqa: N818 - reads as what it says
     """The text is not what `nft -j list ruleset` prints."""
 
 
-def parse(
-    text: str, lines: Mapping[tuple[str, str, str, int], tuple[Quote, str]]
-) -> tuple[list[Table], set[tuple[str, str]]]:
+def parse(text: str, lines: Lines) -> tuple[list[Table], set[tuple[str, str]]]:
     """The tables in a ruleset, and which of them (family, name) iptables-nft wrote.
 
     Of the rules of iptables-nft the listing lacks arguments. `lines` (see `rule_lines`) gives
@@ -76,18 +78,23 @@ def parse(
         items = [item for item in document["nftables"] if isinstance(item, dict)]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise NotARuleset(str(error)[:200]) from error
+    return from_objects(items, lines)
+
+
+def from_objects(
+    items: Sequence[Mapping[str, Json]], lines: Lines
+) -> tuple[list[Table], set[tuple[str, str]]]:
+    """As `parse`, from the objects of the listing."""
     ruleset = _Ruleset(items, lines)
     return ruleset.tables(), ruleset.foreign()
 
 
-def rule_lines(
-    lines: Sequence[str], section: str
-) -> dict[tuple[str, str, str, int], tuple[Quote, str]]:
+def rule_lines(lines: Sequence[str], section: str) -> Lines:
     """Where `nft -a list ruleset` has each rule: by family, table, chain and handle.
 
     Handle 0 is the line with the base chain's hook and policy.
     """
-    found: dict[tuple[str, str, str, int], tuple[Quote, str]] = {}
+    found: Lines = {}
     family = table = chain = ""
     start = 0
     for number, line in enumerate(lines, 1):
@@ -108,13 +115,25 @@ def rule_lines(
     return found
 
 
+def dormant(lines: Sequence[str]) -> set[tuple[str, str]]:
+    """The tables (family, name) that the text says are dormant: nft's JSON long left that out."""
+    found: set[tuple[str, str]] = set()
+    family = table = ""
+    for line in lines:
+        if head := re.match(r"table (\S+) (\S+) \{", line):
+            family, table = head[1], head[2]
+        elif re.match(r"\tflags (.*,)?\s*dormant\b", line):
+            found.add((family, table))
+    return found
+
+
 class _Ruleset:
     """The objects of one listing, put together."""
 
     def __init__(
         self,
-        items: list[dict[str, object]],
-        lines: Mapping[tuple[str, str, str, int], tuple[Quote, str]],
+        items: Sequence[Mapping[str, object]],
+        lines: Lines,
     ) -> None:
         self._lines = lines
         self._tables: dict[tuple[str, str], Json] = {}
@@ -181,7 +200,7 @@ class _Ruleset:
     def _chain(self, family: str, table: str, body: Json) -> Chain:
         name = str(body.get("name"))
         priority, devices = body.get("prio"), body.get("dev")
-        quote, _ = self._lines.get((family, table, name, 0), (Quote("firewall.nft-json"), ""))
+        quote, line = self._lines.get((family, table, name, 0), (Quote("firewall.nft-json"), ""))
         return Chain(
             engine="nft",
             family=family,
@@ -197,10 +216,10 @@ class _Ruleset:
             kind=str(body.get("type", "filter")),
             policy=str(body.get("policy", "accept")),
             devices=tuple(
-                str(device)
-                for device in (devices if isinstance(devices, list) else [devices])
-                if device is not None
-            ),
+                str(each) for each in (devices if isinstance(devices, list) else [devices])
+            )
+            if devices
+            else _devices(line),
         )
 
     def _rule(self, family: str, table: str, chain: str, number: int, body: Json) -> Rule:
@@ -219,6 +238,12 @@ class _Ruleset:
             text=text or json.dumps(expressions, ensure_ascii=False),
             quote=quote,
         )
+
+
+def _devices(line: str) -> tuple[str, ...]:
+    """The devices of an ingress chain, from the text: older versions leave them out of the JSON."""
+    found = re.search(r" devices? (?:= )?(.*?) priority ", line)
+    return tuple(re.findall(r"[^\s{},\"]+", found[1])) if found else ()
 
 
 def _flagged(body: Json, flag: str) -> bool:
@@ -287,8 +312,7 @@ class _Statements:
     def _match(self, body: Json) -> Iterator[Condition]:
         left, operator, right = body.get("left"), str(body.get("op", "==")), body.get("right")
         if isinstance(left, dict) and "concat" in left:
-            condition = self._decided(lambda: self._concatenation(left["concat"], right))
-            yield Not(condition) if operator == "!=" else condition
+            yield from self._concatenation(left["concat"], operator, right)
             return
         try:
             looked_at = field(left)
@@ -335,11 +359,18 @@ class _Statements:
             return [_bare(right["set"])]
         return list(right) if isinstance(right, list) else [right]
 
-    def _concatenation(self, left: object, right: object) -> Condition:
-        """Elements that differ in one dimension only become one condition."""
-        if not isinstance(left, list):
-            raise NotUnderstood("concatenation")
-        fields = [field(part) for part in left]
+    def _concatenation(self, left: object, operator: str, right: object) -> Iterator[Condition]:
+        try:
+            fields = [field(part) for part in left] if isinstance(left, list) else []
+        except NotUnderstood as what:
+            yield Unknown(str(what)[:60])
+            return
+        yield from (need for each in fields for need in each.needs)
+        condition = self._decided(lambda: self._elements_of(fields, right))
+        yield Not(condition) if operator == "!=" else condition
+
+    def _elements_of(self, fields: list[Field], right: object) -> Condition:
+        """Elements that differ in the first dimension only become one condition."""
         groups: dict[tuple[Condition, ...], list[object]] = {}
         for value in self._values(right):
             parts = value.get("concat") if isinstance(value, dict) else None
@@ -349,9 +380,9 @@ class _Statements:
                 each.any_of([part]) for each, part in zip(fields[1:], parts[1:], strict=True)
             )
             groups.setdefault(rest, []).append(parts[0])
-        needs = tuple(need for each in fields for need in each.needs)
-        some = tuple(AllOf((*rest, fields[0].any_of(firsts))) for rest, firsts in groups.items())
-        return AllOf((*needs, AnyOf(some)))
+        return AnyOf(
+            tuple(AllOf((*rest, fields[0].any_of(firsts))) for rest, firsts in groups.items())
+        )
 
     def _cases(self, key: object, data: object) -> Iterator[tuple[Condition, object]]:
         """The elements of a map as (condition on the key, what it maps to)."""
@@ -485,14 +516,7 @@ def _target(family: int, target: object, port: object, *, here: bool = False) ->
     addresses: Ranges | None = None
     if target is not None:
         addresses = union([address(target, family)])
-    ports: Ranges = ()
-    if isinstance(port, int):
-        ports = ((port, port),)
-    elif isinstance(port, dict) and isinstance(port.get("range"), list):
-        low, high = port["range"]
-        ports = ((int(low), int(high)),)
-    elif port is not None:
-        raise NotUnderstood(f"port {port}")
+    ports: Ranges = () if port is None else (port_range(port),)
     return Translate(family, addresses, ports, here=here)
 
 

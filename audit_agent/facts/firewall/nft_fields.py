@@ -123,7 +123,12 @@ def _whole(text: str) -> int | None:
         return None
 
 
-def _port(value: object) -> tuple[int, int]:
+def port_range(value: object) -> tuple[int, int]:
+    """A port by number or name, or {"range": ...}.
+
+    Raises:
+        NotUnderstood: it is none of them.
+    """
     return _number(value, names.port)
 
 
@@ -179,7 +184,7 @@ def _payload(protocol: str, name: str) -> Field:
         needs = (ProtocolIn(((number, number),)),)
     if (protocol in _TRANSPORT or protocol == "th") and name in {"sport", "dport"}:
         holds = SourcePortIn if name == "sport" else PortIn
-        return Field(label, needs, numbers=_port, holds=holds, highest=65535)
+        return Field(label, needs, numbers=port_range, holds=holds, highest=65535)
     if protocol == "tcp" and name == "flags":
         return Field(label, needs, words=_flags_in(0xFF))
     if protocol == "ether" and name == "type":
@@ -290,12 +295,15 @@ def _original(key: str, family: object, label: str) -> Field:
         )
     if name == "proto-dst":
         return Field(
-            label, numbers=_port, holds=lambda ranges: OriginalIn("port", ranges), highest=65535
+            label,
+            numbers=port_range,
+            holds=lambda ranges: OriginalIn("port", ranges),
+            highest=65535,
         )
     if name == "proto-src":
         return Field(
             label,
-            numbers=_port,
+            numbers=port_range,
             holds=lambda ranges: OriginalIn("source port", ranges),
             highest=65535,
         )

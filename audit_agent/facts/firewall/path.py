@@ -39,7 +39,7 @@ from audit_agent.facts.firewall.rules import (
     Verdict,
     conditions,
 )
-from audit_agent.facts.firewall.ruleset import Layout, Ruleset, verdicts
+from audit_agent.facts.firewall.ruleset import Layout, Ruleset
 from audit_agent.model import Quote
 
 UDP = 17
@@ -256,15 +256,17 @@ class Walk:
 
     def _untranslated(self, chain: Chain, packet: Packet, atoms: int) -> None:
         """Later packets of a connection whose first is not tracked may still be sent elsewhere."""
-        if packet.state == "untracked" and not packet.answer and chain.hook == "prerouting":
-            translations = [
-                step for rule in chain.rules for step in rule.steps if isinstance(step, Translate)
-            ]
-            if translations or any(
-                verdict.chain for rule in chain.rules for verdict in verdicts(rule)
-            ):
-                self._stopped |= atoms
-                self._doubt(chain, None, "translation of a connection that is not tracked", atoms)
+        if packet.state != "untracked" or packet.answer or packet.protocol == UDP:
+            return
+        kept = self._accepted, self._stopped, self._doubts, self._decisions
+        self._accepted, self._doubts, self._decisions = {}, [], []
+        self._chain(chain, msgspec.structs.replace(packet, state="new"), atoms, 0)
+        elsewhere = 0
+        for decision in self._decisions:
+            elsewhere |= decision.atoms if decision.verdict == "translate" else 0
+        self._accepted, self._stopped, self._doubts, self._decisions = kept
+        self._stopped |= elsewhere
+        self._doubt(chain, None, "translation of a connection that is not tracked", elsewhere)
 
     def _policy(self, chain: Chain, packet: Packet, atoms: int) -> None:
         if chain.policy == "drop":
