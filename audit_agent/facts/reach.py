@@ -207,7 +207,8 @@ def reachable_ports(
     network = packet_filter.network
     found: list[Port] = []
     for listener in listeners:
-        answer = reach(packet_filter.exposures(listener), network, widest)
+        ways = [*packet_filter.exposures(listener), *packet_filter.detours(listener)]
+        answer = reach(ways, network, widest)
         if listener.loopback and answer.kind == "closed":
             continue
         found.append(
