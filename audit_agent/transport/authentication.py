@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Self
 
 import paramiko
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from msgspec import Struct
@@ -31,7 +31,7 @@ _PASSPHRASES = 3
 _ROUNDS = 10
 """How often a host may come back with further questions."""
 _MAGIC = b"openssh-key-v1\0"
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, paramiko.SSHException)
+_UNREADABLE = (ValueError, TypeError, InvalidTag, UnsupportedAlgorithm, paramiko.SSHException)
 
 Offer = tuple[str, paramiko.PKey]
 """A key with the words that name it to the user."""
@@ -118,6 +118,10 @@ class _Agent(AgentSSH):
             self._socket.connect(path)
             # paramiko.Agent does the same, but knows no other socket than SSH_AUTH_SOCK.
             self._connect(self._socket)  # type: ignore[attr-defined]
+        for key in self.get_keys():
+            if "-cert-" in key.get_name():
+                # Or an RSA certificate would be offered without its certificate.
+                key.load_certificate(paramiko.Message(key.blob))
         self._socket.settimeout(_SIGN_SECONDS)
 
     def close(self) -> None:
@@ -248,6 +252,7 @@ class _Login:
         self._deadline = deadline
         self._accepted: set[str] | None = None
         self._tried: list[str] = []
+        self._offered: set[tuple[str, int]] = set()
         self._answered = False
         self._password_spent = False
         self._steps = 0
@@ -259,6 +264,7 @@ class _Login:
             steps = self._steps
             if self._with_keys() or self._with_answers() or self._with_password():
                 return
+        self._may("password")  # for the sake of the message: what would the host accept?
         raise self._refused()
 
     def _may(self, method: str) -> bool:
@@ -296,8 +302,10 @@ class _Login:
         if not self._may("publickey"):
             return False
         for label, key in self._keyring.offers(self._config):
-            if label in self._tried:
+            offer = (label, id(key))  # the agent may call two keys the same
+            if offer in self._offered:
                 continue
+            self._offered.add(offer)
             if self._try(label, partial(self._connection.auth_publickey, self._config.user, key)):
                 return True
             if not self._may("publickey"):

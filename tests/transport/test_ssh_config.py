@@ -53,7 +53,8 @@ def config(tmp_path):
     return path
 
 
-def test_everything_a_host_can_have(reader, config):
+@pytest.mark.usefixtures("reader")
+def test_everything_a_host_can_have(config):
     found = resolve(parse_target("web"), config)
     assert (found.host, found.port, found.user) == ("10.99.0.5", 2222, "ops")
     assert found.identity_files[:2] == (
@@ -70,17 +71,20 @@ def test_everything_a_host_can_have(reader, config):
     assert found.methods == {"publickey", "keyboard-interactive"}
 
 
-def test_what_the_user_types_wins(reader, config):
+@pytest.mark.usefixtures("reader")
+def test_what_the_user_types_wins(config):
     found = resolve(parse_target("me@web:22"), config)
     assert (found.host, found.port, found.user) == ("10.99.0.5", 22, "me")
 
 
-def test_match_looks_at_what_the_user_typed(reader, config):
+@pytest.mark.usefixtures("reader")
+def test_match_looks_at_what_the_user_typed(config):
     assert resolve(parse_target("root@matched"), config).port == 2022
     assert resolve(parse_target("ops@matched"), config).port == 22
 
 
-def test_patterns_and_defaults(reader, config):
+@pytest.mark.usefixtures("reader")
+def test_patterns_and_defaults(config):
     assert resolve(parse_target("a.example"), config).user == "pattern"
     found = resolve(parse_target("Not.Example"), config)
     assert (found.host, found.port, found.user) == ("not.example", 22, getpass.getuser())
@@ -89,12 +93,14 @@ def test_patterns_and_defaults(reader, config):
     assert found.jumps == ()
 
 
-def test_keys_named_on_the_command_line_come_first(reader, config):
+@pytest.mark.usefixtures("reader")
+def test_keys_named_on_the_command_line_come_first(config):
     found = resolve(parse_target("x"), config, (Path("/mine"),))
     assert found.identity_files == (Path("/mine"), Path("/keys/default"))
 
 
-def test_no_jump(reader, config):
+@pytest.mark.usefixtures("reader")
+def test_no_jump(config):
     assert resolve(parse_target("direct"), config).jumps == ()
 
 
@@ -106,11 +112,10 @@ def test_a_jump_host_is_not_reached_through_itself(tmp_path, reader):
         assert resolve(parse_target("10.99.0.1"), path).jumps == ()
 
 
-def test_agent(reader, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("reader")
+def test_agent(tmp_path, monkeypatch):
     path = tmp_path / "config"
-    path.write_text(
-        "Host named\n    IdentityAgent /run/named\nHost env\n    IdentityAgent $OTHER\n"
-    )
+    path.write_text("Host named\n IdentityAgent /run/named\nHost env\n IdentityAgent $OTHER\n")
     monkeypatch.setenv("SSH_AUTH_SOCK", "/run/usual")
     monkeypatch.setenv("OTHER", "/run/other")
     assert resolve(parse_target("named"), path).agent == "/run/named"
@@ -118,7 +123,8 @@ def test_agent(reader, tmp_path, monkeypatch):
     assert resolve(parse_target("plain"), path).agent == "/run/usual"
 
 
-def test_what_is_not_supported_is_said(reader, tmp_path):
+@pytest.mark.usefixtures("reader")
+def test_what_is_not_supported_is_said(tmp_path):
     path = tmp_path / "config"
     path.write_text("Host web\n    ProxyCommand nc %h %p\nHost off\n    ProxyCommand none\n")
     with pytest.raises(HostUnreachable, match="proxycommand") as caught:
@@ -128,7 +134,8 @@ def test_what_is_not_supported_is_said(reader, tmp_path):
     assert resolve(parse_target("off"), path).host == "off"
 
 
-def test_a_missing_file_is_said(reader, tmp_path):
+@pytest.mark.usefixtures("reader")
+def test_a_missing_file_is_said(tmp_path):
     with pytest.raises(HostUnreachable, match="cannot read the ssh configuration"):
         resolve(parse_target("web"), tmp_path / "missing")
 

@@ -50,9 +50,9 @@ exec chroot . sleep infinity >/dev/null
 _USERS = r"""
 set -e
 {
+    id=3000
     for each in $1; do
-        name=${each%%:*} shell=${each#*:}
-        id=$((3000 + ${#name} * 40 + $(printf %d "'$name") % 40))
+        name=${each%%:*} shell=${each#*:} id=$((id + 1))
         [ "$name" = root ] || echo "$name:x:$id:$id::/home/$name:$shell"
     done
 } >/tmp/passwd
@@ -107,7 +107,7 @@ PermitRootLogin prohibit-password
 PasswordAuthentication yes
 UsePAM yes
 UseDNS no
-PidFile none
+PidFile /run/sshd.pid
 MaxAuthTries 4
 MaxStartups 100
 @EXTRA@
@@ -202,9 +202,9 @@ class Machine:
         wait_until(lambda: self._answers(port), "sshd")
 
     def stop(self) -> None:
-        """Stop sshd; what it has begun goes on."""
+        """Stop sshd; the sessions that it has begun go on."""
         if self._sshd is not None:
-            self._sshd.terminate()
+            self.run("sh", "-c", "kill $(cat /run/sshd.pid)")
             self._sshd.wait()
             self._sshd = None
 
@@ -224,7 +224,6 @@ class Machine:
         return "".join(f"{name or self.address} {line}\n" for line in lines)
 
     def close(self) -> None:
-        self.stop()
         self._unshare.kill()
         self._unshare.communicate()
 
