@@ -6,11 +6,11 @@ from audit_agent.engine import Evaluate, Params
 from audit_agent.facts import Host
 from audit_agent.facts.exposure import Because
 from audit_agent.facts.firewall.rules import Chain, Rule, place
-from audit_agent.facts.firewall.stored import Stored, boot_scripts, own_rules, read_stored
+from audit_agent.facts.firewall.stored import Stored, boot_scripts, read_stored, unclaimed
 from audit_agent.facts.network import Address
 from audit_agent.facts.reach import Default, blanket_rules, default, denials, reach
 from audit_agent.facts.units import Unit
-from audit_agent.model import EvidenceMissing, Outcome, Quote, Status
+from audit_agent.model import EvidenceMissing, Outcome, Quote, Status, Text
 
 _SERVICES = ("firewalld", "ufw", "nftables", "iptables", "netfilter-persistent")
 
@@ -130,6 +130,10 @@ def no_blanket_accept(host: Host, params: Params) -> Iterator[Outcome]:
         yield from outcomes
         return
     families = [family for family in (4, 6) if _addresses(host, family)]
+    if not any(chain.rules for family in families for chain in host.loaded_rules.chains(family)):
+        _require(host, *families)
+        yield Outcome(Status.NOT_APPLICABLE, "no_rules", quotes=_read_sections(host, *families))
+        return
     rules = {
         place(because.chain, because.rule): because
         for family in families
@@ -239,40 +243,55 @@ def survives_reboot(host: Host, _: Params) -> Iterator[Outcome]:
         yield from outcomes
         return
     stored = read_stored(host.evidence, host.loaded_rules, host.units)
-    chosen = next((each for each in stored if each.enabled), stored[0] if stored else None)
-    if chosen is not None:
+    at_boot = [each for each in stored if each.enabled]
+    if at_boot:
         _require(host, 4, 6)
-        yield _persistent(chosen)
-        return
-    scripts = boot_scripts(host.evidence)
-    if scripts:
+        yield _at_boot(at_boot, unclaimed(host.loaded_rules, at_boot))
+    elif stored:
+        yield Outcome(
+            Status.WARN,
+            "not_enabled",
+            observed=", ".join(stored[0].files),
+            values=_values(stored),
+            quotes=stored[0].quotes,
+        )
+    elif scripts := boot_scripts(host.evidence):
         yield Outcome(Status.MANUAL, "script", quotes=tuple(scripts[:10]))
-        return
-    _require(host, 4, 6)
-    own = own_rules(host.loaded_rules)
-    yield Outcome(
+    else:
+        _require(host, 4, 6)
+        yield _not_stored(host)
+
+
+def _at_boot(stored: list[Stored], rest: list[tuple[Chain, Rule | None]]) -> Outcome:
+    """What is loaded at boot, against what runs."""
+    quotes = tuple(quote for each in stored for quote in each.quotes)
+    values = _values(stored)
+    differences = [line for each in stored for line in each.differences or ()]
+    differences += [f"+ {_text(chain, rule)}" for chain, rule in rest]
+    if differences:
+        values = {**values, "count": len(differences)}
+        observed = "\n".join(differences[:10])
+        return Outcome(Status.WARN, "differs", "", observed, values, quotes)
+    if any(each.differences is None for each in stored):
+        return Outcome(Status.MANUAL, "not_compared", "", str(values["unit"]), values, quotes)
+    return Outcome(Status.PASS, "equal", "", str(values["unit"]), values, quotes)
+
+
+def _values(stored: list[Stored]) -> dict[str, str | int | Text]:
+    return {
+        "manager": ", ".join(each.manager for each in stored),
+        "unit": ", ".join(each.unit for each in stored),
+    }
+
+
+def _not_stored(host: Host) -> Outcome:
+    own = unclaimed(host.loaded_rules, [])
+    return Outcome(
         Status.FAIL,
         "not_stored" if own else "nothing",
-        observed=own[0][1] if own else "",
-        quotes=tuple(chain.quote for chain, _ in own[:3]) or _read_sections(host, 4, 6),
+        observed=_text(*own[0]) if own else "",
+        quotes=tuple(_quote(*each) for each in own[:3]) or _read_sections(host, 4, 6),
     )
-
-
-def _persistent(stored: Stored) -> Outcome:
-    values: dict[str, str | int] = {
-        "manager": stored.manager,
-        "unit": stored.unit,
-        "files": ", ".join(stored.files),
-    }
-    if not stored.enabled:
-        return Outcome(Status.WARN, "not_enabled", "", stored.unit, values, stored.quotes)
-    if stored.differences is None:
-        return Outcome(Status.MANUAL, "not_compared", "", stored.unit, values, stored.quotes)
-    if stored.differences:
-        values["count"] = len(stored.differences)
-        observed = "\n".join(stored.differences[:10])
-        return Outcome(Status.WARN, "differs", "", observed, values, stored.quotes)
-    return Outcome(Status.PASS, "equal", "", stored.unit, values, stored.quotes)
 
 
 def _addresses(host: Host, family: int) -> list[Address]:

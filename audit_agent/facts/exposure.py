@@ -7,7 +7,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from audit_agent.facts.firewall import Loaded, Ruleset
-from audit_agent.facts.firewall.path import Doubted, Fate, Walk
+from audit_agent.facts.firewall.path import Decision, Doubted, Fate, Walk
 from audit_agent.facts.firewall.ranges import (
     Ranges,
     contains,
@@ -47,6 +47,8 @@ class Because(Struct, frozen=True):
 
     `verdict` is "accept", "drop", "translate" or "undecided". `rule` is None where the chain's
     policy decided, `chain` where no chain did. `construct` names what could not be decided.
+    `sure` says whether it is certain that the rule applies; `plain` are the sources to whose
+    ordinary packets it does (no odd source port, no extension header).
     """
 
     sources: Ranges
@@ -54,6 +56,8 @@ class Because(Struct, frozen=True):
     chain: Chain | None
     rule: Rule | None
     construct: str
+    sure: bool = True
+    plain: Ranges = ()
 
 
 class Exposure:
@@ -103,11 +107,11 @@ class Exposure:
 
     @property
     def by_source_port(self) -> Ranges:
-        """The accepted sources that are not accepted with every source port and flag."""
+        """The accepted sources that are not accepted with every source port."""
         space = self._space
         whatever = 0
         for fate, atoms in self._fates:
-            whatever |= space.every_choice(fate.passed & ~fate.stopped & atoms)
+            whatever |= space.every_port(fate.passed & ~fate.stopped & atoms)
         return space.ranges(self._classes[0] & ~whatever)
 
     def because(self) -> list[Because]:
@@ -119,10 +123,7 @@ class Exposure:
                 key = (id(decision.chain), id(decision.rule), decision.verdict)
                 if key not in seen:
                     seen.add(key)
-                    sources = self._space.ranges(self._space.some_choice(decision.atoms))
-                    found.append(
-                        Because(sources, decision.verdict, decision.chain, decision.rule, "")
-                    )
+                    found.append(self._decided(decision))
             for doubt in self._in_doubt(fate):
                 key = (id(doubt.chain), id(doubt.rule), doubt.construct)
                 if key not in seen:
@@ -132,6 +133,18 @@ class Exposure:
                         Because(sources, "undecided", doubt.chain, doubt.rule, doubt.construct)
                     )
         return found
+
+    def _decided(self, decision: Decision) -> Because:
+        space = self._space
+        return Because(
+            sources=space.ranges(space.some_choice(decision.atoms)),
+            verdict=decision.verdict,
+            chain=decision.chain,
+            rule=decision.rule,
+            construct="",
+            sure=not decision.atoms & decision.unsure,
+            plain=space.ranges(space.plain(decision.atoms)),
+        )
 
     @staticmethod
     def _in_doubt(fate: Fate) -> Iterator[Doubted]:

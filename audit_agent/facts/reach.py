@@ -83,7 +83,9 @@ def _deciding(exposure: Exposure, kind: str) -> list[Because]:
         return wanted
     input_ = [each for each in wanted if each.chain is not None and each.chain.hook != "prerouting"]
     ranked = sorted(
-        input_ or wanted, key=lambda each: (size(each.sources), each.rule is not None), reverse=True
+        input_ or wanted,
+        key=lambda each: (each.sure, size(each.plain), size(each.sources), each.rule is not None),
+        reverse=True,
     )
     return ranked[:1]
 

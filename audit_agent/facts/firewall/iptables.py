@@ -12,11 +12,15 @@ from audit_agent.facts.firewall.ipsets import IpSets
 from audit_agent.facts.firewall.ranges import Ranges, address_range, union
 from audit_agent.facts.firewall.rules import (
     ALWAYS,
+    MULTICAST,
     NEVER,
+    TRACKED,
     Action,
+    AllOf,
     Answering,
     AnyOf,
     Bridged,
+    Carries,
     Chain,
     Condition,
     CopyMark,
@@ -216,8 +220,12 @@ class _RuleReader:
         if word in {"-m", "--match"}:
             module = values[0] if values else ""
             self._modules.append(module)
-            if module not in _MODULES:
+            if module not in _MODULES and module not in _EXTRAS:
                 self._add(Unknown(module))
+            return
+        if self._modules[-1] in _EXTRAS and word.startswith("--"):
+            extra = Carries(" ".join([self._modules[-1], word, *values]))
+            self._add(Not(extra) if negated else extra)
             return
         try:
             condition = self._condition(word, values)
@@ -242,6 +250,8 @@ class _RuleReader:
             return self._addresses(_ADDRESSES[word], values[0])
         if word == "--match-set":
             return self._sets.match(values[0], tuple(values[1].split(",")))
+        if self._family == 6 and word in {"--src-type", "--dst-type"}:
+            return _kinds_of_6(values, "source" if word == "--src-type" else "destination")
         for module in reversed(self._modules):
             options = _MODULES.get(module)
             if options is not None and word in options:
@@ -454,7 +464,29 @@ def _protocol_of(values: list[str]) -> Condition:
 
 
 def _direction(values: list[str]) -> Condition:
-    return Not(Answering()) if values[0].upper() == "ORIGINAL" else Answering()
+    way = Not(Answering()) if values[0].upper() == "ORIGINAL" else Answering()
+    return AllOf((TRACKED, way))
+
+
+def _connection_mark(values: list[str]) -> Condition:
+    return AllOf((TRACKED, _marked("ct")(values)))
+
+
+def _kinds_of_6(values: list[str], side: str) -> Condition:
+    """For IPv6, a type is read from the address itself, but for "local" (xt_addrtype)."""
+    kinds = _kinds(values)
+    if kinds - {"unicast", "multicast", "local"}:
+        raise ValueError(values[0])
+    several: Condition = SourceIn(6, MULTICAST[6]) if side == "source" else NEVER
+    parts: list[Condition] = []
+    if "multicast" in kinds:
+        parts.append(several)
+    if "unicast" in kinds:
+        parts.append(Not(several))
+    if "local" in kinds:
+        own = frozenset({"local"})
+        parts.append(SourceKind(own) if side == "source" else DestinationKind(own))
+    return AllOf(tuple(parts))
 
 
 def _always(_: list[str]) -> Condition:
@@ -468,6 +500,9 @@ def _never(_: list[str]) -> Condition:
 def _bridged(_: list[str]) -> Condition:
     return Bridged()
 
+
+_EXTRAS = {"rt", "hbh", "dst", "ipv6header"}
+"""Matches on extension headers of IPv6, which a sender adds or leaves out."""
 
 _PORTED = {6, 17, 33, 132, 136}
 
@@ -527,7 +562,7 @@ _MODULES: dict[str, dict[str, Callable[[list[str]], Condition]]] = {
     "iprange": {},
     "set": {},
     "mark": {"--mark": _marked("packet")},
-    "connmark": {"--mark": _marked("ct")},
+    "connmark": {"--mark": _connection_mark},
     "addrtype": {
         "--src-type": lambda values: SourceKind(_kinds(values)),
         "--dst-type": lambda values: DestinationKind(_kinds(values)),

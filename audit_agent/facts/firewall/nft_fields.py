@@ -9,8 +9,10 @@ from audit_agent.facts.firewall.ranges import Ranges, everything, network, union
 from audit_agent.facts.firewall.rules import (
     ALWAYS,
     NEVER,
+    TRACKED,
     Answering,
     AnyOf,
+    Carries,
     Condition,
     DestinationIn,
     DestinationKind,
@@ -89,19 +91,29 @@ def field(expression: object) -> Field:
     if not isinstance(expression, dict) or len(expression) != 1:
         raise NotUnderstood(str(expression))
     [(kind, body)] = expression.items()
+    if kind == "&" and isinstance(body, list) and len(body) == 2:
+        return _masked(body[0], body[1])
     if not isinstance(body, dict):
-        if kind == "&" and isinstance(body, list) and len(body) == 2:
-            return _masked(body[0], body[1])
         raise NotUnderstood(str(kind))
-    if kind == "payload":
-        return _payload(str(body.get("protocol", "")), str(body.get("field", "")))
-    if kind == "meta":
-        return _meta(str(body.get("key", "")))
-    if kind == "ct":
-        return _conntrack(str(body.get("key", "")), str(body.get("dir", "")), body.get("family"))
-    if kind == "fib":
-        return _fib(str(body.get("result", "")), body.get("flags"))
-    return Field(str(kind))
+    words = {key: str(value) for key, value in body.items()}
+    key = words.get("key", "")
+    readers: dict[str, Callable[[], Field]] = {
+        "payload": lambda: _payload(words.get("protocol", ""), words.get("field", "")),
+        "meta": lambda: _meta(key),
+        "ct": lambda: _conntrack(key, words.get("dir", ""), words.get("family", "")),
+        "exthdr": lambda: _extension(f"{words.get('name')} {words.get('field', '')}".strip()),
+        "fib": lambda: _fib(words.get("result", ""), body.get("flags")),
+    }
+    return readers[kind]() if kind in readers else Field(str(kind))
+
+
+def _extension(name: str) -> Field:
+    """An extension header of IPv6, which the sender adds or leaves out."""
+    return Field(
+        f"exthdr {name}",
+        (FamilyIs(6),),
+        words=lambda values: AnyOf(tuple(Carries(f"{name} {value}") for value in values)),
+    )
 
 
 def _number(value: object, read: Callable[[str], int | None]) -> tuple[int, int]:
@@ -221,7 +233,7 @@ def _masked(left: object, mask: object) -> Field:
         def holds(ranges: Ranges) -> Condition:
             return MarkIn(which, bits, ranges)
 
-        return Field(inner.name, numbers=_mark, holds=holds, highest=0xFFFFFFFF)
+        return Field(inner.name, inner.needs, numbers=_mark, holds=holds, highest=0xFFFFFFFF)
     return Field(f"{inner.name} & ...", inner.needs)
 
 
@@ -248,66 +260,48 @@ def _meta(key: str) -> Field:
     return Field(label, words=words.get(key))
 
 
-def _conntrack(key: str, direction: str, family: object) -> Field:
+def _conntrack(key: str, direction: str, family: str) -> Field:
     label = f"ct {direction} {key}".replace("  ", " ")
     if key == "state":
         return Field(label, words=lambda values: StateIn(frozenset(_texts(values))))
-    if key == "status":
-        return Field(label, words=_status)
-    if key == "direction":
-        return Field(label, words=_direction)
     if key == "mark":
         return Field(
             label,
+            (TRACKED,),
             numbers=_mark,
             holds=lambda ranges: MarkIn("ct", 0xFFFFFFFF, ranges),
             highest=0xFFFFFFFF,
         )
     if direction == "original":
         return _original(key, family, label)
-    return Field(label)
+    words = {"status": _status, "direction": _direction}
+    return Field(label, (TRACKED,), words=words.get(key))
 
 
 def _direction(values: Sequence[object]) -> Condition:
     return AnyOf(tuple(Answering() if value == "reply" else Not(Answering()) for value in values))
 
 
-def _original(key: str, family: object, label: str) -> Field:
+def _original(key: str, family: str, label: str) -> Field:
     word, _, name = key.rpartition(" ")
     version = 6 if "ip6" in {word, family} else 4
-    needs = (FamilyIs(version),)
+    parts = {
+        "daddr": "address",
+        "saddr": "source",
+        "proto-dst": "port",
+        "proto-src": "source port",
+    }
+    if name not in parts:
+        return Field(label, (TRACKED,))
+
+    def holds(ranges: Ranges) -> Condition:
+        return OriginalIn(parts[name], ranges, version)
+
+    if name in {"proto-dst", "proto-src"}:
+        return Field(label, (TRACKED,), numbers=port_range, holds=holds, highest=65535)
     highest = everything(version)[0][1]
-    if name == "daddr":
-        return Field(
-            label,
-            needs,
-            numbers=_address(version),
-            holds=lambda ranges: OriginalIn("address", ranges, version),
-            highest=highest,
-        )
-    if name == "saddr":
-        return Field(
-            label,
-            needs,
-            numbers=_address(version),
-            holds=lambda ranges: OriginalIn("source", ranges, version),
-            highest=highest,
-        )
-    if name == "proto-dst":
-        return Field(
-            label,
-            numbers=port_range,
-            holds=lambda ranges: OriginalIn("port", ranges),
-            highest=65535,
-        )
-    if name == "proto-src":
-        return Field(
-            label,
-            numbers=port_range,
-            holds=lambda ranges: OriginalIn("source port", ranges),
-            highest=65535,
-        )
-    return Field(label)
+    needs = (TRACKED, FamilyIs(version))
+    return Field(label, needs, numbers=_address(version), holds=holds, highest=highest)
 
 
 def _fib(result: str, flags_given: object) -> Field:

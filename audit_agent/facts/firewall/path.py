@@ -58,13 +58,15 @@ _FORMS = 64
 class Decision(Struct, frozen=True):
     """A verdict ("accept", "drop", "translate") that a chain gave to some atoms.
 
-    `rule` is None where the chain's policy decided.
+    `rule` is None where the chain's policy decided. For the atoms in `unsure` it is not decided
+    whether the rule applies.
     """
 
     chain: Chain
     rule: Rule | None
     verdict: str
     atoms: int
+    unsure: int = 0
 
 
 class Doubted(Struct, frozen=True):
@@ -93,6 +95,7 @@ class _Frame:
         self.chain = chain
         self.depth = depth
         self.rule = _NO_RULE
+        self.unsure = 0
         self.stay: dict[Packet, int] = {}
         self.back: dict[Packet, int] = {}
 
@@ -288,7 +291,7 @@ class Walk:
             rest = waiting.pop((start, form))
             found = index.rules(form)
             for position in found[bisect_left(found, start) :]:
-                frame.rule, frame.stay = chain.rules[position], {}
+                frame.rule, frame.stay, frame.unsure = chain.rules[position], {}, 0
                 self._rule(frame, form, rest)
                 rest = frame.stay.pop(form, 0)
                 for changed, some in frame.stay.items():
@@ -318,6 +321,7 @@ class Walk:
             sure, may = step.holds(packet, self._space)
             if unsure := atoms & may & ~sure:
                 self._doubt(frame.chain, frame.rule, construct(step), unsure)
+                frame.unsure |= unsure
             _add(frame.stay, packet, atoms & ~sure)
             atoms &= may
             if not atoms:
@@ -348,6 +352,7 @@ class Walk:
             if not hit:
                 continue
             self._doubt(frame.chain, frame.rule, construct(condition), hit & ~sure)
+            frame.unsure |= hit & ~sure
             self._end(frame, action, packet, hit)
             atoms &= ~sure
             if not atoms:
@@ -357,10 +362,10 @@ class Walk:
     def _verdict(self, frame: _Frame, verdict: Verdict, packet: Packet, atoms: int) -> None:
         if verdict.kind == "accept":
             _add(self._accepted, packet, atoms)
-            self._decisions.append(Decision(frame.chain, frame.rule, "accept", atoms))
+            self._decisions.append(Decision(frame.chain, frame.rule, "accept", atoms, frame.unsure))
         elif verdict.kind == "drop":
             self._stopped |= atoms
-            self._decisions.append(Decision(frame.chain, frame.rule, "drop", atoms))
+            self._decisions.append(Decision(frame.chain, frame.rule, "drop", atoms, frame.unsure))
         elif verdict.kind == "return":
             _add(frame.back, packet, atoms)
         elif verdict.kind == "continue":
@@ -381,7 +386,7 @@ class Walk:
         if step.family != packet.family:
             _add(frame.stay, packet, atoms)
             return
-        self._decisions.append(Decision(frame.chain, frame.rule, "translate", atoms))
+        self._decisions.append(Decision(frame.chain, frame.rule, "translate", atoms, frame.unsure))
         if not step.certain or size(step.ports) > 1:
             self._opaque(frame, "translation to a range", packet, atoms)
             return

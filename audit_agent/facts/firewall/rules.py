@@ -94,6 +94,18 @@ class FlagsAre(Struct, frozen=True):
         return mask, mask
 
 
+class Carries(Struct, frozen=True):
+    """The packet has something that its sender put there at will, named by `extra`."""
+
+    extra: str
+
+    def holds(self, packet: Packet, space: Space) -> Doubt:
+        """See `Condition`."""
+        _ = packet
+        mask = space.with_extra(self.extra)
+        return mask, mask
+
+
 class DestinationIn(Struct, frozen=True):
     """The destination address is one of these; never for the other family."""
 
@@ -212,6 +224,10 @@ class Answering(Struct, frozen=True):
     def holds(self, packet: Packet, space: Space) -> Doubt:
         """See `Condition`."""
         return space.yes if packet.answer else space.no
+
+
+TRACKED = StateIn(frozenset({"new", "established"}))
+"""Connection tracking knows the packet's connection; else nothing can be asked of it."""
 
 
 class MarkIn(Struct, frozen=True):
@@ -486,29 +502,30 @@ def _mirrored_step(step: Step) -> Step:
 
 
 def _mirrored(condition: Condition) -> Condition:
-    if isinstance(condition, Not):
-        return Not(_mirrored(condition.condition))
-    if isinstance(condition, AllOf | AnyOf):
-        return type(condition)(tuple(_mirrored(part) for part in condition.conditions))
-    if isinstance(condition, FlagsAre):
-        return ALWAYS if _SYN_ACK & condition.mask == condition.value else NEVER
-    if isinstance(condition, SourceIn):
-        return DestinationIn(condition.family, condition.ranges)
-    if isinstance(condition, DestinationIn):
-        return SourceIn(condition.family, condition.ranges)
-    return _mirrored_kind(condition)
-
-
-def _mirrored_kind(condition: Condition) -> Condition:
-    if isinstance(condition, SourcePortIn):
-        return PortIn(condition.ranges)
-    if isinstance(condition, PortIn):
-        return SourcePortIn(condition.ranges)
-    if isinstance(condition, SourceKind):
-        return DestinationKind(condition.kinds)
-    if isinstance(condition, DestinationKind):
-        return SourceKind(condition.kinds)
-    return condition
+    match condition:
+        case Not(inner):
+            found: Condition = Not(_mirrored(inner))
+        case AllOf(parts) | AnyOf(parts):
+            found = type(condition)(tuple(_mirrored(part) for part in parts))
+        case SourceIn(family, ranges):
+            found = DestinationIn(family, ranges)
+        case DestinationIn(family, ranges):
+            found = SourceIn(family, ranges)
+        case SourceKind(kinds):
+            found = DestinationKind(kinds)
+        case DestinationKind(kinds):
+            found = SourceKind(kinds)
+        case SourcePortIn(ranges):
+            found = PortIn(ranges)
+        case PortIn(ranges):
+            found = SourcePortIn(ranges)
+        case FlagsAre(mask, value):
+            found = ALWAYS if _SYN_ACK & mask == value else NEVER
+        case Carries():
+            found = NEVER
+        case _:
+            found = condition
+    return found
 
 
 _SYN_ACK = 0x12

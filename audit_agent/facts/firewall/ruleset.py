@@ -17,6 +17,7 @@ from audit_agent.facts.firewall.ranges import (
 from audit_agent.facts.firewall.rules import (
     MULTICAST,
     Action,
+    Carries,
     Cases,
     Chain,
     Condition,
@@ -210,21 +211,24 @@ def _space(family: int, chains: Sequence[Chain], layout: Layout, extra: Iterable
     addresses: list[Ranges] = [*extra, layout.own, MULTICAST[family]]
     ports: list[Ranges] = []
     flags: list[tuple[int, int]] = []
+    extras: list[str] = []
     for chain in chains:
         for rule in chain.rules:
             for condition in conditions(rule.steps):
-                if isinstance(condition, SourceIn) and condition.family == family:
-                    addresses.append(condition.ranges)
-                elif isinstance(condition, OriginalIn) and condition.part == "source":
-                    if condition.family == family:
+                if isinstance(condition, SourceIn):
+                    addresses += [condition.ranges] if condition.family == family else []
+                elif isinstance(condition, OriginalIn):
+                    if condition.part == "source" and condition.family == family:
                         addresses.append(condition.ranges)
-                elif isinstance(condition, SourcePortIn) or (
-                    isinstance(condition, OriginalIn) and condition.part == "source port"
-                ):
+                    elif condition.part == "source port":
+                        ports.append(condition.ranges)
+                elif isinstance(condition, SourcePortIn):
                     ports.append(condition.ranges)
                 elif isinstance(condition, FlagsAre):
                     flags.append((condition.mask, condition.value))
-    return Space(family, addresses, ports, flags, layout.own)
+                elif isinstance(condition, Carries):
+                    extras.append(condition.extra)
+    return Space(family, addresses, ports, flags, extras, layout.own)
 
 
 class _Filter:

@@ -1,9 +1,10 @@
 """Every packet that could open a connection, as bits of one whole number.
 
-For one listener and one interface, what a sender can vary is the source address, the source port
-and a few TCP flags. The rules cut each of these into classes that no rule tells apart; one class
-of each is an atom, and a set of atoms is an int with one bit per atom. So the algebra of sets is
-Python's `&`, `|` and `^`, whatever the number of rules (atomic predicates: Yang and Lam, 2013).
+For one listener and one interface, what a sender can vary is the source address, the source port,
+a few TCP flags, and what else it puts into the packet (an extension header of IPv6). The rules cut
+each of these into classes that no rule tells apart; one class of each is an atom, and a set of
+atoms is an int with one bit per atom. So the algebra of sets is Python's `&`, `|` and `^`, whatever
+the number of rules (atomic predicates: Yang and Lam, 2013).
 """
 
 from bisect import bisect_left, bisect_right
@@ -28,9 +29,9 @@ FIRST_FLAGS = tuple(
 class Space:
     """The atoms of one address family under one set of rules.
 
-    The lowest bits are the address classes with the first choice of port and flags, then the same
-    classes with the next choice, and so on. `own` are the host's own addresses, () where they are
-    not known; they must be among the sets the space is cut for.
+    The lowest bits are the address classes with the first choice of port, flags and extras, then
+    the same classes with the next choice, and so on. `own` are the host's own addresses, () where
+    they are not known; they must be among the sets the space is cut for.
     """
 
     def __init__(
@@ -39,15 +40,21 @@ class Space:
         addresses: Iterable[Ranges],
         ports: Iterable[Ranges] = (),
         flags: Iterable[tuple[int, int]] = (),
+        extras: Iterable[str] = (),
         own: Ranges = (),
     ) -> None:
         self.family = family
         self.own = own
         self._starts = _starts(addresses, top(family))
         self._ports = _starts(ports, 65535)
-        self._flags = _flag_classes(set(flags))
+        some = sorted(set(extras))
+        self._sent = [
+            (choice, frozenset(added))
+            for choice in _flag_classes(set(flags))
+            for added in ([], *([extra] for extra in some), *([some] if len(some) == 2 else []))
+        ]
         self._width = len(self._starts)
-        self._choices = len(self._ports) * len(self._flags)
+        self._choices = len(self._ports) * len(self._sent)
         self._repeat = sum(1 << (self._width * choice) for choice in range(self._choices))
         self._memo: dict[Ranges, int] = {}
         self.full = (1 << (self._width * self._choices)) - 1
@@ -69,31 +76,57 @@ class Space:
     def from_ports(self, ranges: Ranges) -> int:
         """The atoms whose source port is in `ranges`."""
         chosen = _bits(self._ports, ranges)
-        block = (1 << self._width) - 1
-        mask = 0
-        for choice in range(self._choices):
-            if chosen >> (choice // len(self._flags)) & 1:
-                mask |= block << (self._width * choice)
-        return mask
+        return self._with(
+            choice for choice in range(self._choices) if chosen >> (choice // len(self._sent)) & 1
+        )
 
     def with_flags(self, mask: int, value: int) -> int:
         """The atoms of TCP packets for which flags & `mask` == `value`."""
+        return self._with(
+            choice
+            for choice in range(self._choices)
+            if self._sent[choice % len(self._sent)][0] & mask == value
+        )
+
+    def with_extra(self, extra: str) -> int:
+        """The atoms whose sender has put this into the packet."""
+        return self._with(
+            choice
+            for choice in range(self._choices)
+            if extra in self._sent[choice % len(self._sent)][1]
+        )
+
+    def _with(self, choices: Iterable[int]) -> int:
         block = (1 << self._width) - 1
-        atoms = 0
-        for choice in range(self._choices):
-            if self._flags[choice % len(self._flags)] & mask == value:
-                atoms |= block << (self._width * choice)
-        return atoms
+        mask = 0
+        for choice in choices:
+            mask |= block << (self._width * choice)
+        return mask
 
     def some_choice(self, mask: int) -> int:
-        """The address classes that are in `mask` with at least one choice of port and flags."""
+        """The address classes that are in `mask` with at least one choice of the rest."""
         block, found = (1 << self._width) - 1, 0
         for choice in range(self._choices):
             found |= mask >> (self._width * choice) & block
         return found
 
+    def every_port(self, mask: int) -> int:
+        """The address classes that are in `mask` for every source port, with some choice else."""
+        found = (1 << self._width) - 1
+        for port in range(len(self._ports)):
+            some = 0
+            for sent in range(len(self._sent)):
+                some |= mask >> (self._width * (port * len(self._sent) + sent))
+            found &= some
+        return found
+
+    def plain(self, mask: int) -> int:
+        """The address classes that are in `mask` as ordinary packets from a high source port."""
+        choice = (len(self._ports) - 1) * len(self._sent)
+        return mask >> (self._width * choice) & ((1 << self._width) - 1)
+
     def every_choice(self, mask: int) -> int:
-        """The address classes that are in `mask` whatever port and flags are chosen."""
+        """The address classes that are in `mask` whatever else is chosen."""
         found = (1 << self._width) - 1
         for choice in range(self._choices):
             found &= mask >> (self._width * choice)

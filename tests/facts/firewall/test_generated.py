@@ -53,7 +53,7 @@ def matches(family: int, *, sets: bool) -> st.SearchStrategy[str]:
             lambda ports: f"-p tcp -m multiport --dports {','.join(ports)},9000:9010"
         ),
         st.just("-p tcp -m tcp --syn"),
-        st.just("-p tcp -m tcp --tcp-flags ALL ACK"),
+        st.just("-p tcp -m tcp --tcp-flags SYN,RST RST"),
         st.sampled_from(["NEW", "RELATED,ESTABLISHED", "INVALID", "NEW,INVALID", "UNTRACKED"]).map(
             "-m conntrack --ctstate {}".format
         ),
