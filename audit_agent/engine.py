@@ -4,6 +4,7 @@ import hashlib
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from audit_agent.facts import Host
@@ -29,17 +30,11 @@ class Params:
 
     def integer(self, name: str) -> int:
         """A whole number (days, ports, bits: the name says the unit)."""
-        value = self._values[name]
-        if not isinstance(value, int):
-            raise TypeError(f"parameter {name} is not a whole number: {value!r}")
-        return value
+        return msgspec.convert(self._values[name], int)
 
     def integers(self, name: str) -> list[int]:
         """A list of whole numbers."""
-        value = self._values[name]
-        if not isinstance(value, list):
-            raise TypeError(f"parameter {name} is not a list: {value!r}")
-        return [int(item) for item in value]
+        return msgspec.convert(self._values[name], list[int])
 
 
 Evaluate = Callable[[Host, Params], Iterable[Outcome]]

@@ -44,7 +44,7 @@ def _run(*, compress: bool) -> str:
 
 
 def _source(name: str) -> str:
-    data = pkgutil.get_data(__package__, name)
+    data = pkgutil.get_data(__name__, name)
     if data is None:
         raise FileNotFoundError(f"the installation lacks audit_agent/collector/{name}")
     return data.decode()
