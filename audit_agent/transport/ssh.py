@@ -2,7 +2,6 @@
 
 import contextlib
 import logging
-import selectors
 import socket
 import threading
 from collections.abc import Callable, Generator
@@ -250,18 +249,19 @@ class _Session:
 
     def __init__(self, channel: paramiko.Channel) -> None:
         self._channel = channel
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(channel.fileno(), selectors.EVENT_READ)
+        # Not the channel's fileno(): when both streams come at once, it may forget to wake us.
+        self._something = threading.Event()
+        channel.in_buffer.set_event(self._something)
+        channel.in_stderr_buffer.set_event(self._something)
 
     def close(self) -> None:
-        self._selector.close()
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             self._channel.close()
 
     def receive(self, seconds: float) -> tuple[bytes, bytes] | None:
         channel = self._channel
-        if not self._selector.select(seconds):
-            return b"", b""
+        if not (channel.recv_ready() or channel.recv_stderr_ready() or channel.closed):
+            self._something.wait(seconds)
         ended = channel.closed or channel.eof_received
         if ended:
             channel.status_event.wait(min(seconds, _LINGER))

@@ -128,10 +128,14 @@ def test_ipv6():
         pytest.skip("no IPv6 on this machine's loopback")
 
 
+def test_an_address_that_nothing_leads_to():
+    with pytest.raises(HostUnreachable) as caught:
+        connect("web", "255.255.255.255", 22, 5)
+    assert caught.value.reason == "no-route"
+
+
 @pytest.mark.root
-def test_nobody_at_an_address_and_a_host_that_drops_packets(network, namespace, reach):
-    nobody = reach.unreachable(f"root@{network.address()}", limits=Limits(connect=4.5))
-    assert nobody.reason == "no-route"
+def test_a_host_that_drops_packets(namespace, reach):
     namespace.run("ip", "link", "set", "lo", "down")
     namespace.run("iptables-nft", "-A", "INPUT", "-p", "tcp", "-j", "DROP")
     started = time.monotonic()

@@ -75,8 +75,8 @@ printf 'echo noise; printf "\\377\\000 no end of line"; echo noise >&2\n' >/home
 printf 'sleep 60\n' >/home/slow/.bashrc
 chpasswd -e </tmp/passwords
 rm /tmp/passwords /tmp/passwd
+rm -f /etc/ssh/ssh_host_*
 for kind in ed25519 ecdsa; do
-    rm -f "/etc/ssh/ssh_host_${kind}_key"
     ssh-keygen -q -t "$kind" -N '' -f "/etc/ssh/ssh_host_${kind}_key"
 done
 echo "127.0.0.1 localhost $(hostname)" >/etc/hosts
@@ -92,7 +92,7 @@ auditpw ALL=(ALL:ALL) ALL
 """
 
 _PAM = """
-auth required pam_unix.so
+auth required pam_unix.so nodelay
 account required pam_unix.so
 password required pam_unix.so
 session required pam_permit.so
