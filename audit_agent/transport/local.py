@@ -57,7 +57,7 @@ class _Process:
     def __init__(self, command: str) -> None:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - sh by its absolute path, our command
-                ["/bin/sh", "-c", command],
+                ["/bin/sh", "-c", f"exec {command}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -115,4 +115,6 @@ class _Process:
             status = self._process.wait(_LINGER)
         except subprocess.TimeoutExpired:
             return ""
-        return f"the collector was ended by signal {-status}" if status < 0 else ""
+        if status < 0:
+            return f"the collector was ended by signal {-status}"
+        return f"the collector's shell ended with status {status}" if status else ""
