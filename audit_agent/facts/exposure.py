@@ -47,8 +47,9 @@ class Because(Struct, frozen=True):
 
     `verdict` is "accept", "drop", "translate" or "undecided". `rule` is None where the chain's
     policy decided, `chain` where no chain did. `construct` names what could not be decided.
-    `sure` says whether it is certain that the rule applies; `plain` are the sources to whose
-    ordinary packets it does (no odd source port, no extension header).
+    `hook` is where the packet was, "" for a doubt. `sure` says whether it is certain that the rule
+    applies; `plain` are the sources to whose ordinary packets it does (no odd source port, no
+    extension header).
     """
 
     sources: Ranges
@@ -56,6 +57,7 @@ class Because(Struct, frozen=True):
     chain: Chain | None
     rule: Rule | None
     construct: str
+    hook: str = ""
     sure: bool = True
     plain: Ranges = ()
 
@@ -142,6 +144,7 @@ class Exposure:
             chain=decision.chain,
             rule=decision.rule,
             construct="",
+            hook=decision.hook,
             sure=not decision.atoms & decision.unsure,
             plain=space.ranges(space.plain(decision.atoms)),
         )

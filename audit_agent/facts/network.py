@@ -77,6 +77,10 @@ class Network(Struct, frozen=True):
             if address.family == family and address.interface in {interface, ""}
         ]
 
+    def facing(self, family: int) -> list[Interface]:
+        """The interfaces by which packets from the Internet may come in."""
+        return [each for each in self.outside() if self.faces_internet(each.name, family)]
+
     def faces_internet(self, interface: str, family: int) -> bool:
         """Whether packets from the Internet may come in there.
 

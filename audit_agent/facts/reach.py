@@ -32,12 +32,18 @@ class Reach(Struct, frozen=True):
         return tuple(dict.fromkeys(names))
 
 
-def reach(exposures: Sequence[Exposure], network: Network, widest: Mapping[int, int]) -> Reach:
+def reach(
+    exposures: Sequence[Exposure],
+    network: Network,
+    widest: Mapping[int, int],
+    *,
+    private: bool = False,
+) -> Reach:
     """Puts the answers of all interfaces and families together.
 
     `widest` is the prefix length, by family, of the largest network that still counts as a named
-    source: who admits more public addresses than that is open. By an interface that does not face
-    the Internet no public source comes.
+    source: who admits more public addresses than that is open; with `private`, private addresses
+    count as well. By an interface that does not face the Internet no public source comes.
     """
     possible: dict[int, list[tuple[int, int]]] = {4: [], 6: []}
     kinds: set[str] = set()
@@ -48,7 +54,8 @@ def reach(exposures: Sequence[Exposure], network: Network, widest: Mapping[int, 
         most = 1 << ((32 if family == 4 else 128) - widest[family])
         sure = _plausible(exposure.accept, family, inside=inside)
         may = union([*sure, *_plausible(exposure.undecided, family, inside=inside)])
-        kind = _kind(sure, may, family, most)
+        surely, possibly = (size(each if private else public(each, family)) for each in (sure, may))
+        kind = _kind(sure, may, surely, possibly, most)
         if kind != "closed":
             possible[family] += may
         because += _deciding(exposure, kind)
@@ -63,10 +70,11 @@ def _plausible(ranges: Ranges, family: int, *, inside: bool) -> Ranges:
     return intersection(ranges, union(not_public(family))) if inside else ranges
 
 
-def _kind(sure: Ranges, may: Ranges, family: int, most: int) -> str:
-    if size(public(sure, family)) > most:
+def _kind(sure: Ranges, may: Ranges, surely: int, possibly: int, most: int) -> str:
+    """By how many of the addresses that count are let in."""
+    if surely > most:
         return "open"
-    if size(public(may, family)) > most:
+    if possibly > most:
         return "undecided"
     if sure:
         return "limited"
@@ -81,9 +89,9 @@ def _deciding(exposure: Exposure, kind: str) -> list[Because]:
     wanted = [each for each in exposure.because() if each.verdict == _WANTED[kind]]
     if kind == "undecided":
         return wanted
-    input_ = [each for each in wanted if each.chain is not None and each.chain.hook != "prerouting"]
+    late = [each for each in wanted if each.hook in {"input", "forward"}]
     ranked = sorted(
-        input_ or wanted,
+        late or wanted,
         key=lambda each: (each.sure, size(each.plain), size(each.sources), each.rule is not None),
         reverse=True,
     )
@@ -114,8 +122,10 @@ def default(
 ) -> Default:
     """The decision that no rule for a port overrides, by the interfaces that face the Internet."""
     kinds: dict[str, Reach] = {}
+    private = not packet_filter.network.facing(family)
     for port, _ in packet_filter.ruleset(family).ports()[:1000]:
-        answer = reach(facing(packet_filter, family, protocol, port), packet_filter.network, widest)
+        exposures = outermost(packet_filter, family, protocol, port)
+        answer = reach(exposures, packet_filter.network, widest, private=private)
         kind = {"open": "accept", "undecided": "undecided"}.get(answer.kind, "deny")
         kinds.setdefault(kind, answer)
     if len(kinds) == 1:
@@ -124,32 +134,36 @@ def default(
     return Default(kind, kinds["undecided"] if kind == "undecided" else kinds["accept"])
 
 
-def facing(packet_filter: PacketFilter, family: int, protocol: str, port: int) -> list[Exposure]:
+def outermost(packet_filter: PacketFilter, family: int, protocol: str, port: int) -> list[Exposure]:
     """The port's exposures by the interfaces that face the Internet; where none does, by all."""
     network = packet_filter.network
-    outside = network.outside()
-    chosen = [each for each in outside if network.faces_internet(each.name, family)] or outside
+    chosen = network.facing(family) or network.outside()
     found = [packet_filter.port(each.name, family, protocol, port) for each in chosen]
     return [exposure for exposure in found if exposure is not None]
 
 
 def blanket_rules(packet_filter: PacketFilter, family: int, protocol: str) -> list[Because]:
-    """The rules that let most of the Internet connect to ports that no rule names."""
-    half = size(public(everything(family), family)) // 2
+    """The rules that let most of the world connect to ports that no rule names."""
+    private = not packet_filter.network.facing(family)
+
+    def counted(ranges: Ranges) -> int:
+        return size(ranges if private else public(ranges, family))
+
+    half = counted(everything(family)) // 2
     found: list[Because] = []
     for port, _ in packet_filter.ruleset(family).ports()[:1]:
-        for exposure in facing(packet_filter, family, protocol, port):
-            if size(public(exposure.accept, family)) <= half:
-                continue
-            found += [
-                because
-                for because in exposure.because()
-                if because.verdict == "accept"
-                and because.rule is not None
-                and because.chain is not None
-                and because.chain.kind != "nat"
-                and size(public(because.sources, family)) > half
-            ]
+        for exposure in outermost(packet_filter, family, protocol, port):
+            if counted(exposure.accept) > half:
+                found += [
+                    because
+                    for because in exposure.because()
+                    if because.verdict == "accept"
+                    and because.rule is not None
+                    and because.hook == "input"
+                    and because.chain is not None
+                    and because.chain.kind != "nat"
+                    and counted(because.sources) > half
+                ]
     return found
 
 

@@ -43,9 +43,9 @@ def read_units(evidence: Evidence) -> Units:
         running: Section | None = evidence["host.units"]
     except EvidenceMissing:
         running = None
-    if files.command.startswith("systemctl"):
+    if re.search(r"\.(service|timer|socket)\s", files.text):
         system, enabled, active = "systemd", _systemd_files(files), _systemd_units(running)
-    elif files.command.startswith("rc-update"):
+    elif re.search(r"^\s*\S+ \|", files.text, re.MULTILINE):
         system, enabled, active = "openrc", _openrc_levels(files), _openrc_status(running)
     else:
         system, enabled, active = "sysv", _start_links(files), {}

@@ -235,7 +235,7 @@ class _RuleReader:
             self._add(Not(condition) if negated else condition)
 
     def _add(self, condition: Condition) -> None:
-        if condition not in self._conditions:
+        if condition != ALWAYS and condition not in self._conditions:
             self._conditions.append(condition)
 
     def _condition(self, word: str, values: list[str]) -> Condition | None:

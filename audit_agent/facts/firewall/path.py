@@ -39,13 +39,10 @@ from audit_agent.facts.firewall.rules import (
     Verdict,
     conditions,
 )
-from audit_agent.facts.firewall.ruleset import Layout, Ruleset
+from audit_agent.facts.firewall.ruleset import CONNTRACK, Layout, Ruleset
 from audit_agent.model import Quote
 
 UDP = 17
-CONNTRACK = -200
-"""The priority at which prerouting meets connection tracking."""
-
 _BUDGET = 2_000_000
 """Rules looked at for one question; beyond that it is undecided (rules can nest without end)."""
 
@@ -58,14 +55,15 @@ _FORMS = 64
 class Decision(Struct, frozen=True):
     """A verdict ("accept", "drop", "translate") that a chain gave to some atoms.
 
-    `rule` is None where the chain's policy decided. For the atoms in `unsure` it is not decided
-    whether the rule applies.
+    `rule` is None where the chain's policy decided. `hook` is where the packet was: "input", or
+    "output" on the way back. For the atoms in `unsure` it is not decided whether the rule applies.
     """
 
     chain: Chain
     rule: Rule | None
     verdict: str
     atoms: int
+    hook: str
     unsure: int = 0
 
 
@@ -116,6 +114,7 @@ class Walk:
         self._budget = _BUDGET
         self._order = itertools.count(1)
         self._accepted: dict[Packet, int] = {}
+        self._hook = ""
 
     def fate(self, packet: Packet) -> Fate:
         """What becomes of connections that begin with `packet`, for all atoms of the space."""
@@ -247,6 +246,7 @@ class Walk:
     def _base(self, chain: Chain, flows: dict[Packet, int]) -> dict[Packet, int]:
         """One base chain; returns what it lets on to the next."""
         outer, self._accepted = self._accepted, {}
+        self._hook = chain.hook
         for packet, atoms in flows.items():
             if chain.kind == "nat" and (packet.translated or packet.state != "new"):
                 _add(self._accepted, packet, atoms)
@@ -261,6 +261,8 @@ class Walk:
         """Later packets of a connection whose first is not tracked may still be sent elsewhere."""
         if packet.state != "untracked" or packet.answer or packet.protocol == UDP:
             return
+        if not self._rules.tracks_in_part:
+            return
         kept = self._accepted, self._stopped, self._doubts, self._decisions
         self._accepted, self._doubts, self._decisions = {}, [], []
         self._chain(chain, msgspec.structs.replace(packet, state="new"), atoms, 0)
@@ -274,10 +276,10 @@ class Walk:
     def _policy(self, chain: Chain, packet: Packet, atoms: int) -> None:
         if chain.policy == "drop":
             self._stopped |= atoms
-            self._decisions.append(Decision(chain, None, "drop", atoms))
+            self._decisions.append(Decision(chain, None, "drop", atoms, chain.hook))
         else:
             _add(self._accepted, packet, atoms)
-            self._decisions.append(Decision(chain, None, "accept", atoms))
+            self._decisions.append(Decision(chain, None, "accept", atoms, chain.hook))
 
     def _chain(self, chain: Chain, packet: Packet, atoms: int, depth: int) -> dict[Packet, int]:
         """Walks one chain; returns what falls off its end or returns from it."""
@@ -345,6 +347,11 @@ class Walk:
         else:
             self._opaque(frame, action.construct, packet, atoms)
 
+    def _decide(self, frame: _Frame, verdict: str, atoms: int) -> None:
+        self._decisions.append(
+            Decision(frame.chain, frame.rule, verdict, atoms, self._hook, frame.unsure)
+        )
+
     def _cases(self, frame: _Frame, step: Cases, packet: Packet, atoms: int) -> None:
         for condition, action in step.cases:
             sure, may = condition.holds(packet, self._space)
@@ -362,10 +369,10 @@ class Walk:
     def _verdict(self, frame: _Frame, verdict: Verdict, packet: Packet, atoms: int) -> None:
         if verdict.kind == "accept":
             _add(self._accepted, packet, atoms)
-            self._decisions.append(Decision(frame.chain, frame.rule, "accept", atoms, frame.unsure))
+            self._decide(frame, "accept", atoms)
         elif verdict.kind == "drop":
             self._stopped |= atoms
-            self._decisions.append(Decision(frame.chain, frame.rule, "drop", atoms, frame.unsure))
+            self._decide(frame, "drop", atoms)
         elif verdict.kind == "return":
             _add(frame.back, packet, atoms)
         elif verdict.kind == "continue":
@@ -386,7 +393,7 @@ class Walk:
         if step.family != packet.family:
             _add(frame.stay, packet, atoms)
             return
-        self._decisions.append(Decision(frame.chain, frame.rule, "translate", atoms, frame.unsure))
+        self._decide(frame, "translate", atoms)
         if not step.certain or size(step.ports) > 1:
             self._opaque(frame, "translation to a range", packet, atoms)
             return

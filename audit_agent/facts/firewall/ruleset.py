@@ -38,6 +38,7 @@ from audit_agent.facts.firewall.rules import (
     StateIn,
     Step,
     Table,
+    Unknown,
     Untrack,
     Verdict,
     conditions,
@@ -87,8 +88,12 @@ class Hooks:
 
     def chains(self, *hooks: str) -> list[Chain]:
         """The base chains of the hooks and all that they can reach by jumps."""
+        return self.reachable([chain for hook in hooks for chain in self.base.get(hook, [])])
+
+    def reachable(self, chains: Sequence[Chain]) -> list[Chain]:
+        """The chains and all that they can reach by jumps."""
         found: dict[int, Chain] = {}
-        pending = [chain for hook in hooks for chain in self.base.get(hook, [])]
+        pending = list(chains)
         while pending:
             chain = pending.pop()
             if id(chain) not in found:
@@ -98,6 +103,9 @@ class Hooks:
                 pending += [target for target in targets if target is not None]
         return list(found.values())
 
+
+CONNTRACK = -200
+"""The priority at which prerouting and output meet connection tracking."""
 
 INBOUND = ("ingress", "prerouting", "input")
 _THERE = (*INBOUND, "forward", "postrouting")
@@ -142,6 +150,19 @@ class Ruleset:
                 or any(_can_stop(step) for rule in chain.rules for step in rule.steps)
             )
             for chain in self.back.chains(*_BACK)
+        )
+
+    @cached_property
+    def tracks_in_part(self) -> bool:
+        """Whether some packets of a connection may be tracked where its first one is not."""
+        early = [
+            chain for chain in self.there.base.get("prerouting", []) if chain.priority <= CONNTRACK
+        ]
+        return any(
+            isinstance(condition, FlagsAre | Unknown)
+            for chain in self.there.reachable(early)
+            for rule in chain.rules
+            for condition in conditions(rule.steps)
         )
 
     def denials(self, packets: Sequence[Packet]) -> Iterator[tuple[Chain, Rule | None]]:

@@ -291,16 +291,15 @@ def _by_chain(
         for chain in table.chains.values():
             if only not in chain.name or _OTHERS.match(chain.name):
                 continue
-            rules = found.setdefault((table.family, table.name, chain.name), [])
-            if chain.hook and not only:
-                head = (chain.hook, chain.priority, chain.policy)
-                if chain.rules or chain.policy == "drop":
-                    rules.append((head, place(chain, None)))
-            rules += [
+            rules: list[tuple[object, str]] = [
                 (rule.steps, f"{chain.place} {_plain(rule.text)}")
                 for rule in chain.rules
                 if not _of_other(chain, rule.steps)
             ]
+            if chain.hook and not only and (rules or chain.policy == "drop"):
+                head = (chain.hook, chain.priority, chain.policy)
+                rules.insert(0, (head, place(chain, None)))
+            found[table.family, table.name, chain.name] = rules
     return {key: rules for key, rules in found.items() if rules}
 
 

@@ -124,6 +124,9 @@ class Arena:
             space.run("ip", "link", "set", "eth0", "up")
         self.host.run("ip", "link", "set", "docker0", "up")
         self.host.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0")
+        # what an earlier probe left in the connection table must not meet a later one
+        timeouts = "/proc/sys/net/netfilter/nf_conntrack_*_timeout*"
+        self.host.run("sh", "-c", f"for f in {timeouts}; do echo 1 >$f; done")
         for family, length in ((4, 24), (6, 64)):
             for address in HOST[family]:
                 self.host.run(
