@@ -151,7 +151,11 @@ class _Reader:
         """The tables that nft shows; returns those of iptables-nft, which it cannot show whole."""
         try:
             section = self._section("firewall.nft-json")
-            tables, foreign = self._listed(section) if section is not None else ([], set())
+            if section is None:
+                for family in (4, 6):
+                    self._sections[family].append("firewall.nft-json")
+                return set()
+            tables, foreign = self._listed(section)
         except (EvidenceMissing, nft.NotARuleset) as why:
             section = self._evidence.sections.get("firewall.nft")
             if section is None or section.gap is not None:
@@ -162,7 +166,7 @@ class _Reader:
             self._problems += problems
             foreign = {(each.family, each.name) for each in tables if each.name in _IPTABLES}
         for family in (4, 6):
-            self._sections[family].append(section.name if section else "firewall.nft-json")
+            self._sections[family].append(section.name)
         self._tables += tables
         return foreign
 

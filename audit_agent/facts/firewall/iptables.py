@@ -2,8 +2,6 @@
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from functools import reduce
-from operator import or_
 
 from msgspec import Struct
 
@@ -398,11 +396,11 @@ def _ports(text: str) -> Ranges:
 
 
 def _flags(values: list[str]) -> Condition:
-    mask, value = (
-        reduce(or_, (names.TCP_FLAGS[flag] for flag in text.lower().split(",")), 0)
-        for text in values
-    )
-    return FlagsAre(mask, value)
+    found = [0, 0]
+    for position, text in enumerate(values[:2]):
+        for flag in text.lower().split(","):
+            found[position] |= names.TCP_FLAGS[flag]
+    return FlagsAre(found[0], found[1])
 
 
 def _states(values: list[str]) -> Condition:

@@ -1,10 +1,12 @@
 """What an nft rule can look at, and the conditions that come of it (libnftables-json(5))."""
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from msgspec import Struct
 
 from audit_agent.facts.firewall import names
+from audit_agent.facts.firewall.jsonvalues import elements, members, pair, single
 from audit_agent.facts.firewall.ranges import Ranges, everything, network, union
 from audit_agent.facts.firewall.rules import (
     ALWAYS,
@@ -88,23 +90,22 @@ def field(expression: object) -> Field:
     Raises:
         NotUnderstood: it is none that rules and addresses decide.
     """
-    if not isinstance(expression, dict) or len(expression) != 1:
-        raise NotUnderstood(str(expression))
-    [(kind, body)] = expression.items()
-    if kind == "&" and isinstance(body, list) and len(body) == 2:
-        return _masked(body[0], body[1])
-    if not isinstance(body, dict):
-        raise NotUnderstood(str(kind))
-    words = {key: str(value) for key, value in body.items()}
+    kind, body = single(expression)
+    if kind == "&" and (masked := pair(body)) is not None:
+        return _masked(*masked)
+    fields = members(body)
+    words = {key: str(value) for key, value in fields.items()}
     key = words.get("key", "")
     readers: dict[str, Callable[[], Field]] = {
         "payload": lambda: _payload(words.get("protocol", ""), words.get("field", "")),
         "meta": lambda: _meta(key),
         "ct": lambda: _conntrack(key, words.get("dir", ""), words.get("family", "")),
         "exthdr": lambda: _extension(f"{words.get('name')} {words.get('field', '')}".strip()),
-        "fib": lambda: _fib(words.get("result", ""), body.get("flags")),
+        "fib": lambda: _fib(words.get("result", ""), fields.get("flags")),
     }
-    return readers[kind]() if kind in readers else Field(str(kind))
+    if not kind:
+        raise NotUnderstood(str(expression))
+    return readers[kind]() if kind in readers else Field(kind)
 
 
 def _extension(name: str) -> Field:
@@ -118,8 +119,8 @@ def _extension(name: str) -> Field:
 
 def _number(value: object, read: Callable[[str], int | None]) -> tuple[int, int]:
     """A scalar or {"range": [first, last]}."""
-    if isinstance(value, dict) and isinstance(pair := value.get("range"), list) and len(pair) == 2:
-        return _number(pair[0], read)[0], _number(pair[1], read)[1]
+    if (ends := pair(members(value).get("range"))) is not None:
+        return _number(ends[0], read)[0], _number(ends[1], read)[1]
     if isinstance(value, int) and not isinstance(value, bool):
         return value, value
     found = read(value) if isinstance(value, str) else None
@@ -167,12 +168,10 @@ def address(value: object, family: int) -> tuple[int, int]:
         NotUnderstood: it is none of them.
     """
     text = value
-    if isinstance(value, dict):
-        prefix, pair = value.get("prefix"), value.get("range")
-        if isinstance(pair, list) and len(pair) == 2:
-            return address(pair[0], family)[0], address(pair[1], family)[1]
-        if isinstance(prefix, dict):
-            text = f"{prefix.get('addr')}/{prefix.get('len')}"
+    if (ends := pair(members(value).get("range"))) is not None:
+        return address(ends[0], family)[0], address(ends[1], family)[1]
+    if prefix := members(members(value).get("prefix")):
+        text = f"{prefix.get('addr')}/{prefix.get('len')}"
     try:
         version, first, last = network(str(text))
     except ValueError as error:
@@ -305,7 +304,7 @@ def _original(key: str, family: str, label: str) -> Field:
 
 
 def _fib(result: str, flags_given: object) -> Field:
-    looked_at = {str(flag) for flag in flags_given} if isinstance(flags_given, list) else set()
+    looked_at = {str(flag) for flag in elements(flags_given)}
     label = f"fib {' . '.join(sorted(looked_at))} {result}"
     if result == "type" and looked_at == {"daddr"}:
         return Field(label, words=lambda values: DestinationKind(frozenset(_texts(values))))
@@ -387,11 +386,12 @@ def flags(value: object) -> int:
     Raises:
         NotUnderstood: a flag is not known.
     """
-    if isinstance(value, dict) and "|" in value:
-        return flags(value["|"])
+    kind, parts = single(value)
+    if kind == "|":
+        return flags(parts)
     if isinstance(value, list):
         bits = 0
-        for part in value:
+        for part in elements(cast(object, value)):
             bits |= flags(part)
         return bits
     if isinstance(value, int) and not isinstance(value, bool):

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from audit_agent.facts.firewall.iptables import Problem
+from audit_agent.facts.firewall.jsonvalues import single
 from audit_agent.facts.firewall.nft import Json, Lines, from_objects
 from audit_agent.facts.firewall.nft_tokens import Token, tokens
 from audit_agent.facts.firewall.rules import Table
@@ -443,7 +444,8 @@ class _Reader:
             raise _NotNft(kind)
         name = self._next()
         self._expect("{")
-        depth, words = 1, []
+        depth = 1
+        words: list[str] = []
         while depth and self._at < len(self._tokens):
             depth += (self._text == "{") - (self._text == "}")
             words.append(self._next())
@@ -507,8 +509,8 @@ class _Reader:
         left = self._expression()
         if self._take("vmap"):
             return {"vmap": {"key": left, "data": self._data()}}
-        if isinstance(left, dict) and "ct count" in left:
-            return left
+        if left == {"ct count": None}:
+            return {"ct count": None}
         if self._take("set"):
             return {"mangle": {"key": left, "value": self._value_set()}}
         operator = _COMPARED.get(self._text, "") if not self._quoted else ""
@@ -519,8 +521,7 @@ class _Reader:
             left = {"&": [left, self._right()]}
             operator = operator or "=="
         if not operator:
-            several = isinstance(right, dict) and "set" in right
-            operator = "in" if _is_bits(left) and not several else "=="
+            operator = "in" if _is_bits(left) and single(right)[0] != "set" else "=="
         return {"match": {"op": operator, "left": left, "right": right}}
 
     def _expression(self) -> object:
@@ -672,8 +673,6 @@ def _of(item: dict[str, Json], family: str, table: str) -> bool:
 
 def _is_bits(left: object) -> bool:
     """Fields of which an implicit comparison asks for any of several bits."""
-    if not isinstance(left, dict):
-        return False
     fields = ({"ct": {"key": "state"}}, {"ct": {"key": "status"}})
     return left in fields or left == {"payload": {"protocol": "tcp", "field": "flags"}}
 

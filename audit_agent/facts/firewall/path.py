@@ -390,7 +390,7 @@ class Walk:
             _add(goes_on, form, some)
 
     def _translate(self, frame: _Frame, step: Translate, packet: Packet, atoms: int) -> None:
-        if step.family != packet.family:
+        if step.family not in {0, packet.family}:
             _add(frame.stay, packet, atoms)
             return
         self._decide(frame, "translate", atoms)

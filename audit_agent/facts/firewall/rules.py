@@ -401,9 +401,9 @@ class Untrack(Struct, frozen=True):
 class Translate(Struct, frozen=True):
     """Sends the connection elsewhere: DNAT; an empty field keeps what it is.
 
-    `addresses` are where it may go, `ports` likewise; None for an address means this host (as
-    REDIRECT does). `certain` is False where the target is computed in a way that was not
-    understood. Ends the traversal of its base chain with "accept".
+    `family` is 0 where it concerns both. `addresses` are where it may go, `ports` likewise; with
+    `here` that is this host, as REDIRECT has it. `certain` is False where the target is computed in
+    a way that was not understood. Ends the traversal of its base chain with "accept".
     """
 
     family: int
