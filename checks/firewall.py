@@ -217,12 +217,15 @@ def _extra_ports(
     for listener in host.listeners:
         if listener.loopback or 6 not in listener.families:
             continue
-        exposures = host.packet_filter.exposures(listener)
+        # The rules are compared: over IPv4 another socket may hold the port, or none.
+        exposures = [each for each in host.packet_filter.exposures(listener) if each.family == 6]
+        ports = (
+            host.packet_filter.port(interface.name, 4, listener.protocol, listener.port)
+            for interface in host.network.outside()
+        )
         kinds = {
-            family: reach(
-                [each for each in exposures if each.family == family], host.network, _widest(params)
-            )
-            for family in (4, 6)
+            4: reach([each for each in ports if each], host.network, _widest(params)),
+            6: reach(exposures, host.network, _widest(params)),
         }
         if kinds[6].kind == "open" and kinds[4].kind != "open":
             extra.append(listener.name)

@@ -286,6 +286,11 @@ OPEN6 = SOCKETS + 'tcp LISTEN 0 9 [::]:80 [::]:* users:(("web",pid=3,fd=3)) ino:
             "warn",
             "tcp/[::]:80",
         ),
+        # two sockets of one service, a family each, as sshd's
+        (host(four=DROP + SSH, six=DROP + SSH, addresses=ADDRESSES + GLOBAL6,
+              sockets=OPEN6.replace(":80", ":22")), "pass", "no further port is open"),
+        (host(four=DROP + SSH, six=DROP + SSH.replace("22", "1:100"), addresses=ADDRESSES + GLOBAL6,
+              sockets=OPEN6), "warn", "tcp/[::]:80"),
         (host(four=DROP, six=Gap.DENIED, addresses=ADDRESSES + GLOBAL6,
               **{"file:__proc__net__ip6_tables_names": Gap.DENIED}), "unknown", "ip6tables"),
         (host(four=DROP, six=Gap.NO_TOOL, addresses=ADDRESSES + GLOBAL6,
