@@ -18,9 +18,11 @@ from audit_agent.facts.firewall.rules import (
     Cases,
     Condition,
     CopyMark,
+    FamilyIs,
     LoseMark,
     Not,
     Opaque,
+    ProtocolIn,
     SetMark,
     Step,
     Translate,
@@ -33,7 +35,6 @@ Json = Mapping[str, object]
 
 _VERDICTS = {"accept", "drop", "return", "continue"}
 _PLAIN: Mapping[str, tuple[Step, ...]] = {
-    "reject": (Verdict("drop"),),
     "snat": (Verdict("accept"),),
     "masquerade": (Verdict("accept"),),
     "notrack": (Untrack(),),
@@ -87,6 +88,7 @@ class Statements:
             "redirect": lambda body: self._translation(body, here=True),
             "set": lambda body: [Unknown("set statement")] if body.get("stmt") else [],
             "map": lambda body: [Unknown("map statement")] if body.get("stmt") else [],
+            "reject": _reject,
             "xt": _foreign,
         }
         if kind not in readers:
@@ -224,6 +226,17 @@ def _verdict(kind: str, body: object) -> Verdict:
     if kind in _VERDICTS:
         return Verdict(kind)
     raise NotUnderstood(f"verdict {kind}")
+
+
+def _reject(body: Json) -> list[Step]:
+    """The kind of answer implies the kind of packet: nft leaves that out of its listing."""
+    implied: dict[str, Condition] = {
+        "icmp": FamilyIs(4),
+        "icmpv6": FamilyIs(6),
+        "tcp reset": ProtocolIn(((6, 6),)),
+    }
+    kind = str(body.get("type", ""))
+    return [*([implied[kind]] if kind in implied else []), Verdict("drop")]
 
 
 def _mangle(body: Json) -> list[Step]:

@@ -376,9 +376,11 @@ class _Reader:
 
     def _reject(self) -> Json:
         self._next()
-        if self._take("with"):
-            self._skip_words()
-        return {"reject": None}
+        if not self._take("with"):
+            return {"reject": None}
+        kind = "tcp reset" if self._text == "tcp" else self._text
+        self._skip_words()
+        return {"reject": {"type": kind}}
 
     def _skip_words(self) -> None:
         """What a final statement still has to say."""

@@ -55,6 +55,8 @@ RULES = """
     quota over 10 mbytes drop
     reject with icmpx type admin-prohibited
     reject with tcp reset
+    meta nfproto ipv4 reject with icmp host-prohibited
+    meta nfproto ipv6 reject with icmpv6 admin-prohibited
     reject
     ip saddr & 0.0.0.255 == 0.0.0.3 drop
     ip saddr and 255.255.0.0 == 10.1.0.0 drop
