@@ -29,6 +29,8 @@ _EVERY_HOST = ("auth", "system")
 _JOURNAL = "systemd-journald"
 _LOG_GROUPS = {"root", "adm", "syslog", "systemd-journal", "log", "logs"}
 _MOST_QUOTES = 12
+_UNREAD = {"denied", "no-tool", "timeout"}
+"""Why the records of a file are not known, though it may hold some."""
 
 
 def _stores(host: Host, params: Params) -> tuple[list[Log], list[str]]:
@@ -452,7 +454,8 @@ def _nowhere(host: Host, values: Mapping[str, str | int | Text]) -> Outcome:
     """No file and no journal holds a class that every host has."""
     quotes = _whole(host, "logs.files", "logs.processes")
     quotes += tuple(target.quote for target in _targets(host)[:_MOST_QUOTES])
-    if host.confinement.container:
+    writes = any(writer.running for writer in host.log_services.writers)
+    if host.confinement.container and not writes:
         return Outcome(Status.MANUAL, "container", values=values, quotes=quotes)
     left = [log.path for log in host.logs if log.kind in _EVERY_HOST]
     unsure = bool(host.log_listing.closed) or bool(host.log_services.writers)
@@ -498,7 +501,7 @@ def _observed(host: Host, params: Params, log: Log) -> Outcome:
     values = _about(log.kind, cutoff=cutoff.isoformat(), silence=params.integer("silence_days"))
     since = reach.since
     if since is None or since.first is None:
-        unreadable = any(found.gap in {"denied", "no-tool", "timeout"} for found in log.files)
+        unreadable = any(found.gap in _UNREAD for found in log.files)
         return Outcome(
             Status.UNKNOWN,
             "unreadable" if unreadable else "no_time",
@@ -518,8 +521,9 @@ def _observed(host: Host, params: Params, log: Log) -> Outcome:
         values["earlier"] = _day(host, earlier.first.time).isoformat()
         quotes += earlier.quotes
     else:
+        undated = since.first.yearless and not any(found.gap in _UNREAD for found in log.files)
         status, message, why = _too_young(
-            host, cutoff, sure=reach.sure, deletes=_deletes(host, log)
+            host, cutoff, sure=reach.sure, undated=undated, deletes=_deletes(host, log)
         )
         quotes += why
     return Outcome(
@@ -533,23 +537,29 @@ def _observed(host: Host, params: Params, log: Log) -> Outcome:
 
 
 def _too_young(
-    host: Host, cutoff: dt.date, *, sure: bool, deletes: bool
+    host: Host, cutoff: dt.date, *, sure: bool, undated: bool = False, deletes: bool
 ) -> tuple[Status, str, tuple[Quote, ...]]:
-    """The record is younger than asked for: was there an older one?"""
-    if not sure:
-        return Status.UNKNOWN, "unreadable", ()
+    """The record is younger than asked for: was there an older one?
+
+    `undated` is a record of another year, perhaps: on a young host it cannot be.
+    """
+    unsure = Status.UNKNOWN, "unreadable", ()
+    if not sure and not undated:
+        return unsure
     try:
         age, container = host.host_age, host.confinement.container
     except EvidenceMissing:
-        return Status.UNKNOWN, "age_unknown", ()
+        return (Status.UNKNOWN, "age_unknown", ()) if sure else unsure
     old = age.before(cutoff)
     if old is False:
         return Status.UNKNOWN, "young_host", age.quotes
+    if not sure:
+        return unsure
     if old is None or container:  # a container's files are as old as its image
         return Status.UNKNOWN, "age_unknown", age.quotes
-    if not deletes:
-        return Status.UNKNOWN, "young_log", age.quotes
-    return Status.FAIL, "short", age.quotes
+    return (
+        (Status.FAIL, "short", age.quotes) if deletes else (Status.UNKNOWN, "young_log", age.quotes)
+    )
 
 
 def _deletes(host: Host, log: Log) -> bool:

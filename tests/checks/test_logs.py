@@ -490,6 +490,32 @@ def test_lg_03_a_container_has_no_age(judge):
     assert found(judge("LG-03", host(**changed), now=NOW)) == {(AUTH, "unknown"), (SYS, "unknown")}
 
 
+def test_lg_03_a_stamp_without_a_year_on_a_young_host_is_of_this_year(judge):
+    lines = "first\tNov 24 10:17:05\t" + SYS + "\n"
+    changed = {"logs.files": listing({SYS: 0}), "logs.records": lines}
+    [young, _] = judge("LG-03", host(**changed, **{"host.birth": YOUNG_HOST}), now=NOW)
+    assert "the host itself was set up after" in young.summary.en
+    [old, _] = judge("LG-03", host(**changed), now=NOW)
+    assert "their lines name no year" in old.summary.en
+    assert young.status == old.status == "unknown"
+
+
+@pytest.mark.parametrize("ident", ["LG-02", "LG-03"])
+def test_a_container_whose_log_service_runs_has_one(judge, ident):
+    changed = {
+        "host.confinement": "/run/systemd/container lxc\n",
+        "logs.files": listing({SYS: 0}),
+        "file:/etc/rsyslog.conf": RSYSLOG,
+        "dir:/etc/rsyslog.d": Gap.ABSENT,
+        "logs.journal": journal(30),
+    }
+    [_, other] = judge(ident, host(**changed), now=NOW)
+    assert "it may be written elsewhere" in other.summary.en
+    changed |= {"host.units": "x.service loaded active running x\n", "logs.journal": ""}
+    [_, other] = judge(ident, host(**changed), now=NOW)
+    assert "without a log service" in other.summary.en
+
+
 # LG-08
 
 
