@@ -224,8 +224,10 @@ class Machine:
         return "".join(f"{name or self.address} {line}\n" for line in lines)
 
     def close(self) -> None:
-        self._unshare.kill()
-        self._unshare.communicate()
+        """Take the host down; doing it again does no harm."""
+        if self._unshare.poll() is None:
+            self._unshare.kill()
+            self._unshare.communicate()
 
 
 def _hash(password: str) -> str:
