@@ -86,7 +86,7 @@ def default_deny(host: Host, params: Params) -> Iterator[Outcome]:
     if outcomes := _in_container(host):
         yield from outcomes
         return
-    families = [family for family in (4, 6) if _addresses(host, family)]
+    families = [family for family in (4, 6) if _reachable(host, family)]
     if not families:
         yield Outcome(Status.UNKNOWN, "no_address", quotes=(Quote("net.addresses"),))
         return
@@ -304,6 +304,14 @@ def _addresses(host: Host, family: int) -> list[Address]:
         for address in host.network.addresses
         if address.family == family and not address.loopback and address.scope != "link"
     ]
+
+
+def _reachable(host: Host, family: int) -> bool:
+    """Whether one of these addresses is at an interface by which packets come in now."""
+    names = {interface.name for interface in host.network.outside()}
+    return bool(names) and any(
+        address.interface in names | {""} for address in _addresses(host, family)
+    )
 
 
 def _widest(params: Params) -> Mapping[int, int]:

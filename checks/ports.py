@@ -96,7 +96,8 @@ def high_risk(host: Host, params: Params) -> Iterator[Outcome]:
 
 def _judged(port: Port) -> tuple[Status, str]:
     if port.reach.kind == "closed":
-        return Status.PASS, "closed"
+        message = _message(port)
+        return (Status.PASS if message == "closed" else Status.UNKNOWN), message
     if port.bound in {"private", "loopback"}:
         return Status.WARN, "private"
     return {
@@ -107,9 +108,9 @@ def _judged(port: Port) -> tuple[Status, str]:
 
 
 def _message(port: Port) -> str:
-    """By what it comes to; open without any rule that says so is a case of its own."""
-    if port.reach.kind == "open" and not port.reach.because:
-        return "unfiltered"
+    """By what it comes to; open or closed without any rule that says so are cases of their own."""
+    if not port.reach.because:
+        return {"open": "unfiltered", "closed": "no_way"}.get(port.reach.kind, port.reach.kind)
     return port.reach.kind
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
-from audit_agent.model import Evidence, EvidenceMissing, Quote
+from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote
 
 _UP, _LOOPBACK = 0x1, 0x8
 
@@ -147,7 +147,7 @@ def _addresses(evidence: Evidence) -> list[Address]:
         most = 32 if address.version == 4 else 128
         found.append(
             Address(
-                interface=match[1].partition("@")[0].strip("?"),
+                interface=re.split("[@:]", match[1])[0].strip("?"),  # of ifconfig's "eth0:1", eth0
                 family=address.version,
                 text=str(address),
                 number=int(address),
@@ -160,12 +160,23 @@ def _addresses(evidence: Evidence) -> list[Address]:
 
 
 def _interfaces(evidence: Evidence, addresses: list[Address]) -> list[Interface]:
-    """From the list of interfaces, or else from the addresses, all taken to be up."""
-    try:
-        lines = evidence["net.interfaces"].lines
-    except EvidenceMissing:
-        names = sorted({address.interface for address in addresses} - {""})
-        return [Interface(name, True, name == "lo", False, ()) for name in names]  # noqa: FBT003
+    """Those of the list, and those that only the addresses name, which are taken to be up.
+
+    Raises:
+        EvidenceMissing: the host has an address that others can reach, and no name for the
+            interface that it belongs to.
+    """
+    section = evidence.sections.get("net.interfaces")
+    found = _listed(section.lines) if section is not None and section.gap is None else []
+    names = {address.interface for address in addresses} - {each.name for each in found}
+    found += [Interface(name, True, name == "lo", False, ()) for name in sorted(names - {""})]  # noqa: FBT003
+    nameless = any(not address.interface and not address.loopback for address in addresses)
+    if nameless and all(interface.loopback for interface in found):
+        raise EvidenceMissing("net.interfaces", Gap.FAILED)
+    return found
+
+
+def _listed(lines: list[str]) -> list[Interface]:
     found: list[Interface] = []
     for line in lines:
         name, *words = line.split()

@@ -195,6 +195,13 @@ def test_fw_02(judge, sections, status, says):
     assert finding.quotes or status == "unknown"
 
 
+def test_fw_02_of_a_host_whose_interfaces_are_down_is_unknown(judge):
+    sections = host(four=DROP) | {"net.interfaces": "eth0 flags=0x1002\nlo flags=0x9\n"}
+    [finding] = judge("FW-02", sections)
+    assert finding.status == "unknown"
+    assert "no address" in finding.summary.en
+
+
 def test_no_evidence_at_all_is_unknown(judge):
     """No root, no tool: nothing may pass and nothing may fail."""
     sections = host(

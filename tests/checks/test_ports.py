@@ -186,3 +186,30 @@ def test_netstat_alone_does_not_tell_whether_ipv4_gets_in(judge):
     [finding] = judge("PS-03", sections)
     assert finding.status == "unknown"
     assert "whether the socket takes IPv4" in finding.summary.en
+
+
+@pytest.mark.parametrize("interfaces", ["", Gap.FAILED, "lo flags=0x9\n"])
+@pytest.mark.parametrize(("ident", "status"), [("PS-02", "manual"), ("PS-03", "fail")])
+def test_without_a_list_of_interfaces_the_addresses_name_them(judge, ident, status, interfaces):
+    [finding] = judge(ident, host(MYSQL, net_interfaces=interfaces))
+    assert (finding.status, finding.subject) == (status, "tcp/0.0.0.0:3306 mysqld")
+    assert "open to the Internet" in finding.summary.en
+
+
+@pytest.mark.parametrize("interfaces", ["", Gap.FAILED, "lo flags=0x9\n"])
+@pytest.mark.parametrize("ident", ["PS-02", "PS-03", "FW-01", "FW-02", "FW-03"])
+def test_nobody_is_kept_out_by_an_interface_without_a_name(judge, ident, interfaces):
+    addresses = "0: ?    inet 198.51.100.10/32 scope global ?\n"
+    sections = host(MYSQL, net_interfaces=interfaces, net_addresses=addresses)
+    [finding] = judge(ident, sections | {"host.confinement": "CapEff:\t000001ffffffffff\n"})
+    assert (finding.status, finding.quotes[0].section) == ("unknown", "net.interfaces")
+
+
+@pytest.mark.parametrize("local", ["192.0.2.77:3306", "224.0.0.251:3306"])
+def test_no_rule_keeps_others_from_an_address_that_is_not_there(judge, local):
+    """A floating address, which moves here when another host fails; a multicast address."""
+    [finding] = judge("PS-03", host(socket(local, "mysqld"), rules=DROP))
+    assert finding.status == "unknown"
+    assert "no network interface that is up" in finding.summary.en
+    [finding] = judge("PS-02", host(socket(local, "mysqld"), rules=DROP))
+    assert "no network interface that is up" in finding.summary.en

@@ -53,6 +53,11 @@ addresses_of_proc() {
     fi
 }
 interfaces() { # NAME flags=HEX operstate=WORD [bridge] [lower=NAME]..., read without a fork
+    if [ ! -e /sys/class/net/lo ]; then # no sysfs here: the names at least, taken to be up
+        sed -n -e 's/^ *\([^ :]*\):.*/\1 flags=0x1/' -e 's/^lo flags=0x1/lo flags=0x9/' \
+            -e '/flags=/p' /proc/net/dev
+        return
+    fi
     for interfaces_d in /sys/class/net/*; do
         [ -r "$interfaces_d/flags" ] || continue
         read -r interfaces_flags <"$interfaces_d/flags"
