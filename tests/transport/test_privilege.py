@@ -57,6 +57,15 @@ def test_the_password_goes_once_and_only_when_asked_for():
     assert len(asked) == 1
 
 
+def test_a_shell_that_traces_its_commands_is_not_asking():
+    """Here `set -x` shows the prompt, but sudo does not ask, and a shell would get the password."""
+    opening = Opening("web", Sudo(ask=lambda _: pytest.fail("asked")))
+    trace = b"+ " + opening.command.encode() + b"\n"
+    assert opening.hear(mark_of(opening) + b" asks-sudo\n", trace) == b""
+    assert opening.hear(mark_of(opening) + b" sudo\n", trace) == b""
+    assert opening.begun
+
+
 def test_no_password_where_none_is_wanted():
     opening = Opening("web", Sudo(ask=lambda _: pytest.fail("asked")))
     opening.hear(mark_of(opening) + b" asks-sudo\n" + mark_of(opening) + b" sudo\n", b"")

@@ -7,12 +7,13 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 import pytest
 
 from audit_agent.model import Gap, Section
-from audit_agent.transport import witnesses
+from audit_agent.transport import legacy_tables, witnesses
 
 PROGRAM = (
     "import msgspec, sys; from audit_agent.transport.witnesses import observe;"
@@ -142,6 +143,18 @@ def test_without_root_the_kernel_does_not_say():
         os.setegid(0)
     assert found["witness.python-iptables"].gap is Gap.DENIED
     assert found["witness.psutil-sockets"].gap is None
+
+
+def test_the_library_is_told_that_there_are_no_modules(monkeypatch):
+    """On a kernel that has some, it would load its own."""
+    seen = []
+    library = ModuleType("iptc")
+    library.Table = lambda name: seen.append((name, os.path.exists("/proc/modules")))  # noqa: PTH110
+    monkeypatch.setitem(sys.modules, "iptc", library)
+    monkeypatch.setattr(legacy_tables, "_exists", lambda _: True)
+    monkeypatch.setattr(os.path, "exists", os.path.exists)
+    legacy_tables.main(["ipv4:filter"])
+    assert seen == [("filter", False)]
 
 
 def test_an_unreadable_list_is_not_an_empty_one(tmp_path, monkeypatch):
