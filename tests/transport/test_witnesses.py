@@ -152,7 +152,7 @@ def test_the_library_is_told_that_there_are_no_modules(monkeypatch):
     library.Table = lambda name: seen.append((name, os.path.exists("/proc/modules")))  # noqa: PTH110
     monkeypatch.setitem(sys.modules, "iptc", library)
     monkeypatch.setattr(legacy_tables, "_exists", lambda _: True)
-    monkeypatch.setattr(os.path, "exists", os.path.exists)
+    monkeypatch.setattr(os.path, "exists", lambda _: True)  # as such a kernel would say
     legacy_tables.main(["ipv4:filter"])
     assert seen == [("filter", False)]
 
