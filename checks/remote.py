@@ -48,7 +48,7 @@ def _servers(host: Host) -> list[Server]:
 def _never_starts(host: Host) -> bool:
     """No server runs, and no unit starts one at boot or on demand."""
     sshd = host.sshd
-    return not sshd.daemons and sshd.all_seen and sshd.started == ()
+    return not sshd.daemons and sshd.all_seen and sshd.started == () and sshd.socket is None
 
 
 def _absent(host: Host) -> Iterator[Outcome]:
@@ -92,9 +92,22 @@ def _subject(server: Server) -> str:
 
 def _state(server: Server) -> Text:
     """Put before the sentence where the server does not run now."""
-    if server.daemon is not None or not server.sshd.all_seen:
+    if _waiting(server):
+        return Text(
+            en="sshd is started by whoever connects: ", zh="sshd 由套接字单元在有连接时启动："
+        )
+    if not _stopped(server):
         return Text(en="", zh="")
     return Text(en="sshd does not run at present; once started: ", zh="sshd 目前未运行；一旦启动：")
+
+
+def _waiting(server: Server) -> bool:
+    """Whether no server runs, but one is started for whoever connects."""
+    return server.daemon is None and server.sshd.socket is not None
+
+
+def _stopped(server: Server) -> bool:
+    return server.daemon is None and server.sshd.all_seen and server.sshd.socket is None
 
 
 def _outcome(
@@ -114,8 +127,10 @@ def _outcome(
         status, message, quotes = Status.UNKNOWN, "not_reloaded", (Quote("sshd.times"),)
     elif status is Status.PASS and (unseen or server.config is None):
         status, message, quotes = Status.UNKNOWN, "unseen", unseen or quotes
-    elif status is Status.FAIL and server.daemon is None and server.sshd.all_seen:
+    elif status is Status.FAIL and _stopped(server):
         status = Status.WARN
+    if _waiting(server) and server.sshd.socket is not None:
+        quotes = (*quotes, server.sshd.socket)
     values: dict[str, str | int | Text] = {"state": _state(server), **more}
     return Outcome(
         status,

@@ -64,7 +64,8 @@ class Sshd(Struct, frozen=True):
     `all_seen` is whether the list of processes was whole; `effective` holds what `sshd -T` said,
     for a connection from far, with the number of each line; None where it could not be asked
     (`refused` says why). `version` is like (9, 2). `started` names the units that start a server
-    at boot or on demand, None where the host's units are not known. `reloaded` is False where the
+    at boot or on demand, None where the host's units are not known; `socket` is the line of a unit
+    that listens now and starts a server for whoever connects. `reloaded` is False where the
     configuration was changed after sshd last read it, None where that cannot be told.
     """
 
@@ -75,6 +76,7 @@ class Sshd(Struct, frozen=True):
     refused: str
     version: tuple[int, int] | None
     started: tuple[str, ...] | None
+    socket: Quote | None
     reloaded: bool | None
 
 
@@ -100,6 +102,7 @@ def read_sshd(evidence: Evidence) -> Sshd:
         refused=refused,
         version=_version(evidence),
         started=_started(evidence),
+        socket=_socket(evidence),
         reloaded=_reloaded(evidence),
     )
 
@@ -167,6 +170,15 @@ _STARTED = re.compile(
     r"|(sshd|dropbear)\s+\|\s*\S"  # rc-update show
     r"|(/\S*/S\d+(?:ssh|sshd|dropbear))$"  # links of System V's init
 )
+
+
+def _socket(evidence: Evidence) -> Quote | None:
+    """ssh.socket of Debian and Ubuntu, sshd.socket elsewhere, where it waits for connections."""
+    section = evidence.sections.get("host.units")
+    for number, line in enumerate(section.lines if section is not None else [], 1):
+        if re.match(r"\W*(ssh|sshd|dropbear)\.socket\s+loaded\s+active\s", line):
+            return Quote("host.units", number, number)
+    return None
 
 
 def _reloaded(evidence: Evidence) -> bool | None:

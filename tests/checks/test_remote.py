@@ -73,6 +73,10 @@ def host(effective, config="", processes=RUNS, **more):
          "not_applicable", "no unit starts one"),
         (host(says("yes"), processes=SEEN, **{"host.unit__files": "ssh.socket enabled enabled\n"}),
          "warn", "once started"),
+        (host(says("yes"), processes=SEEN, **{
+            "host.unit__files": "ssh.socket enabled enabled\nssh.service disabled enabled\n",
+            "host.units": "ssh.socket loaded active listening OpenBSD Secure Shell server socket\n",
+        }), "fail", "started by whoever connects: root can log in"),
         (host(says(), processes=SEEN, **{"sshd.programs": ""}), "not_applicable", "no SSH server"),
         (host(says(), processes="", **{"sshd.programs": ""}), "unknown", "every process"),
         (host(says(), **{"sshd.times": "200 /etc/ssh/sshd_config\n100 /run/sshd.pid\n"}),
