@@ -374,10 +374,19 @@ def load(path: Path) -> Evidence:
         EvidenceDamaged: it is not an evidence file, or not as it was sealed.
         OSError: it cannot be read.
     """
+    # Read first: in a damaged archive a bad offset would look like a disk that cannot be read.
+    data = io.BytesIO(path.read_bytes())
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(data) as archive:
             return _load(archive)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise EvidenceDamaged(f"not a readable evidence file: {error}") from error
 
 
