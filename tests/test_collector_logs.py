@@ -1,6 +1,7 @@
 """What the collector reads of real log trees: time stamps, and nothing else of their text."""
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import os
@@ -231,3 +232,44 @@ def test_a_whole_run_frames_every_section():
     for name in ("logs.files", "logs.records", "logs.processes", "logs.cron"):
         assert sections[name].gap in {None, Gap.NO_TOOL}
     assert "file:/etc/logrotate.conf" in sections
+
+
+@pytest.mark.root
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a process namespace: needs root")
+def test_the_log_service_of_a_container_is_not_the_hosts(tmp_path):
+    """A process called rsyslogd, here and in a process namespace of its own."""
+    shutil.copy(shutil.which("sleep"), tmp_path / "rsyslogd")
+    ours = subprocess.Popen([tmp_path / "rsyslogd", "60"])
+    try:
+        assert str(tmp_path).encode() in run_processes()
+    finally:
+        ours.kill()
+        ours.wait()
+    words = ["unshare", "--pid", "--fork", "--kill-child", tmp_path / "rsyslogd", "60"]
+    theirs = subprocess.Popen(words)
+    try:
+        deadline = time.monotonic() + 10
+        while not runs(tmp_path / "rsyslogd"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert str(tmp_path).encode() not in run_processes()
+    finally:
+        theirs.kill()
+        theirs.wait()
+
+
+def runs(program):
+    """Whether a process of this program is seen in /proc."""
+    for link in Path("/proc").glob("[0-9]*/exe"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == program:
+                return True
+    return False
+
+
+def run_processes():
+    """The collector's section of log daemons on this machine."""
+    done = subprocess.run(
+        ["sh", "-s"], input=collector.script(), capture_output=True, timeout=60, check=True
+    )
+    return evidence.parse_stream(done.stdout).sections["logs.processes"].stdout

@@ -182,11 +182,14 @@ logs_journal() {
 
 # Programs that write, ship or rotate logs, by the name that the kernel shows.
 logs_processes() {
+    logs_namespace=$(readlink /proc/self/ns/pid)
     for logs_f in /proc/[0-9]*; do
         read -r logs_comm <"$logs_f/comm" || continue
         case $logs_comm in
         *syslog* | systemd-journal* | metalog | auditd | cron | crond | anacron | fluent* | \
             filebeat | vector | promtail | ilogtail | loongcollector | td-agent*)
+            # What runs in a container keeps the container's logs, not this host's.
+            case $(readlink "$logs_f/ns/pid") in "$logs_namespace" | '') ;; *) continue ;; esac
             echo "$logs_comm $(readlink "$logs_f/exe")"
             ;;
         esac
