@@ -33,7 +33,8 @@ mkdir /etc/apt/preferences.d
 : > /var/lib/dpkg/status-old
 rm -rf /var/lib/dpkg/info /var/lib/dpkg/updates && mkdir /var/lib/dpkg/info /var/lib/dpkg/updates
 cp /mnt/release /etc/os-release
-apt-get -q -o APT::Sandbox::User=root -o Acquire::Check-Date=false @OPTIONS@ update >/mnt/update.log 2>&1
+own="-o APT::Sandbox::User=root -o Acquire::Check-Date=false"
+apt-get -q $own @OPTIONS@ update >/mnt/update.log 2>&1
 ls /var/lib/apt/lists > /mnt/lists
 caches="-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache="
 apt-get -s $caches dist-upgrade > /mnt/apt || echo failed > /mnt/apt
