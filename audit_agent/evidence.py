@@ -3,6 +3,7 @@
 import datetime as dt
 import hashlib
 import io
+import lzma
 import os
 import re
 import tempfile
@@ -349,12 +350,16 @@ def save(evidence: Evidence, path: Path) -> str:
 
 
 def write_atomically(path: Path, data: bytes, *, mode: int) -> None:
-    """Write a file so that it is either whole or not there.
+    """Write a file so that it is either whole or not there; a device or a pipe is written to.
 
     Raises:
         OSError: it cannot be written.
     """
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    path = path.resolve()  # a symbolic link stays one
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    handle, name = tempfile.mkstemp(prefix=".audit-agent-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -386,6 +391,8 @@ def load(path: Path) -> Evidence:
         NotImplementedError,
         RuntimeError,
         ValueError,
+        OSError,
+        lzma.LZMAError,
     ) as error:
         raise EvidenceDamaged(f"not a readable evidence file: {error}") from error
 
