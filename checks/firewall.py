@@ -189,7 +189,7 @@ def _compared(host: Host, params: Params, addresses: list[Address]) -> Outcome:
         *(_quotes(because) or _read_sections(host, 6)),
     )
     text = ", ".join(address.text for address in addresses[:3])
-    values = {"addresses": text, "rule": _decided_by(because)}
+    values: dict[str, str | int | Text] = {"addresses": text, "decided": _decision(because)}
     if any(six[name].kind == "accept" and four[name].kind == "deny" for name in four):
         status = Status.FAIL if public else Status.WARN
         return Outcome(status, "open" if public else "open_private", "", text, values, quotes)
@@ -197,18 +197,21 @@ def _compared(host: Host, params: Params, addresses: list[Address]) -> Outcome:
     if any(found.kind == "undecided" for found in both):
         _require(host, 4, 6)
         return _undecided([each for found in both for each in found.reach.because])
+    order = ("deny", "mixed", "accept")
+    if any(order.index(six[name].kind) > order.index(four[name].kind) for name in four):
+        return Outcome(Status.WARN, "looser", "", text, values, quotes)
     if any(four[name].kind != six[name].kind for name in four):
         return Outcome(Status.WARN, "differ", "", text, values, quotes)
-    return _extra_ports(
-        host, params, "denied" if four["tcp"].kind == "deny" else "accepted", values, quotes
-    )
+    kinds = {found.kind for found in four.values()}
+    message = {"deny": "denied", "accept": "accepted"}.get(min(kinds), "alike")
+    return _extra_ports(host, params, message if len(kinds) == 1 else "alike", values, quotes)
 
 
 def _extra_ports(
     host: Host,
     params: Params,
     message: str,
-    values: Mapping[str, str],
+    values: Mapping[str, str | int | Text],
     quotes: tuple[Quote, ...],
 ) -> Outcome:
     """The defaults are the same: is there a port that only IPv6 opens?"""
@@ -237,7 +240,7 @@ def _extra_ports(
         return Outcome(Status.WARN, "extra", "", names, {**values, "listeners": names}, quotes)
     if undecided:
         return _undecided(undecided)
-    return Outcome(Status.PASS, message, "", values["addresses"], values, quotes)
+    return Outcome(Status.PASS, message, "", str(values["addresses"]), values, quotes)
 
 
 def survives_reboot(host: Host, _: Params) -> Iterator[Outcome]:
@@ -364,7 +367,15 @@ def _text(chain: Chain | None, rule: Rule | None) -> str:
 
 def _decided_by(because: Iterable[Because]) -> str:
     places = [place(each.chain, each.rule) for each in because if each.chain is not None]
-    return "; ".join(dict.fromkeys(places)) or "-"
+    return "; ".join(dict.fromkeys(places))
+
+
+def _decision(because: Iterable[Because]) -> Text:
+    """The end of a sentence: which rules made it so, or that none did."""
+    rules = _decided_by(because)
+    if not rules:
+        return Text(en=", since no loaded rule concerns it", zh="（已加载的规则均未涉及）")
+    return Text(en=f", by {rules}", zh=f"，由 {rules} 决定")
 
 
 def _quote(chain: Chain, rule: Rule | None) -> Quote:

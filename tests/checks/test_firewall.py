@@ -272,6 +272,8 @@ def test_fw_03(judge, sections, statuses, subject):
     assert findings[0].subject == subject
 
 
+TCP_ONLY = ACCEPT + "-A INPUT -p tcp -j DROP\n"
+MOST = "-A INPUT -p tcp --dport 1025:65535 -j ACCEPT\n-A INPUT -p tcp -j DROP\n"
 OPEN6 = SOCKETS + 'tcp LISTEN 0 9 [::]:80 [::]:* users:(("web",pid=3,fd=3)) ino:3 v6only:1\n'
 
 
@@ -285,6 +287,12 @@ OPEN6 = SOCKETS + 'tcp LISTEN 0 9 [::]:80 [::]:* users:(("web",pid=3,fd=3)) ino:
         (host(four=DROP, six=ACCEPT, addresses=ADDRESSES + GLOBAL6), "fail", "filter/INPUT policy ACCEPT"),
         (host(nft=nft(policy="drop"), addresses=ADDRESSES + GLOBAL6), "pass", ""),
         (host(nft=nft(policy="drop", family="ip"), addresses=ADDRESSES + GLOBAL6), "fail", ""),
+        (host(four=DROP, addresses=ADDRESSES + GLOBAL6), "fail",
+         "at 2001:db8::10, since no loaded rule concerns it"),
+        (host(four=TCP_ONLY, six=TCP_ONLY, addresses=ADDRESSES + GLOBAL6), "pass", "same decisions"),
+        (host(four=TCP_ONLY, six=ACCEPT, addresses=ADDRESSES + GLOBAL6), "fail", "accepted by default"),
+        (host(four=ACCEPT + SSH + "-A INPUT -p tcp --dport 1:1024 -j DROP\n" + MOST,
+              six=ACCEPT, addresses=ADDRESSES + GLOBAL6), "warn", "IPv6 lets in more"),
         (host(four=DROP, addresses=ADDRESSES + LOCAL6), "warn", "unique-local"),
         (host(six=DROP, addresses=ADDRESSES + GLOBAL6), "warn", "stricter"),
         (
