@@ -110,8 +110,12 @@ CONTAINER = "/run/systemd/container lxc\nCapEff:\t00000000a80425fb\n"
             "pass",
             "",
         ),
-        (host(), "fail", "no firewall rules are loaded; 1 sockets"),
-        (host(four=ACCEPT + SSH), "fail", "1 rules are loaded, but none"),
+        (
+            host(),
+            "fail",
+            "no firewall rules are loaded; sockets that listen on addresses others can reach: 1",
+        ),
+        (host(four=ACCEPT + SSH), "fail", "none of the loaded rules (1)"),
         # these never meet a new connection from outside
         (host(four=ACCEPT + "-A INPUT -i lo -j DROP\n"), "fail", ""),
         (host(four=ACCEPT + "-A INPUT -m conntrack --ctstate INVALID -j DROP\n"), "fail", ""),
@@ -372,14 +376,14 @@ ZONES = "public (active)\n  target: default\n  interfaces: eth0\n  services: ssh
             "pass",
             "",
         ),
-        (host(four=DROP + SSH, **persistent(DROP + "COMMIT\n")), "warn", "1 rules differ"),
-        (host(four=DROP, **persistent(DROP + SSH + "COMMIT\n")), "warn", "1 rules differ"),
-        (host(four=ACCEPT + SSH, **persistent(DROP + SSH + "COMMIT\n")), "warn", "2 rules differ"),
+        (host(four=DROP + SSH, **persistent(DROP + "COMMIT\n")), "warn", "(differences: 1)"),
+        (host(four=DROP, **persistent(DROP + SSH + "COMMIT\n")), "warn", "(differences: 1)"),
+        (host(four=ACCEPT + SSH, **persistent(DROP + SSH + "COMMIT\n")), "warn", "(differences: 2)"),
         (
             host(four=ACCEPT + SSH + "-A INPUT -j DROP\n",
                  **persistent(ACCEPT + "-A INPUT -j DROP\n" + SSH + "COMMIT\n")),
             "warn",
-            "1 rules differ",
+            "(differences: 1)",
         ),
         # docker writes its own again
         (
@@ -400,7 +404,7 @@ ZONES = "public (active)\n  target: default\n  interfaces: eth0\n  services: ssh
             host(nft=nft(NFT_RULE), unit_files="nftables.service enabled enabled\n",
                  **{"file:__etc__nftables.conf": NFT_CONF}),
             "warn",
-            "2 rules differ",
+            "(differences: 2)",
         ),
         (
             host(nft=nft(NFT_RULE, policy="drop"), unit_files="nftables.service enabled enabled\n",
@@ -432,7 +436,7 @@ ZONES = "public (active)\n  target: default\n  interfaces: eth0\n  services: ssh
                  unit_files="ufw.service enabled enabled\n",
                  **{"file:__etc__ufw__ufw.conf": "ENABLED=yes\n", "file:__etc__ufw__user.rules": UFW_RULES}),
             "warn",
-            "1 rules differ",
+            "(differences: 1)",
         ),
         (
             host(unit_files=FIREWALLD, units=RUNNING,
@@ -445,7 +449,7 @@ ZONES = "public (active)\n  target: default\n  interfaces: eth0\n  services: ssh
                  **{"firewall.firewalld": ZONES.replace("ssh", "ssh http"),
                     "firewall.firewalld-permanent": ZONES}),
             "warn",
-            "2 rules differ",
+            "(differences: 2)",
         ),
         (host(unit_files=FIREWALLD, units=RUNNING, **{"firewall.firewalld": Gap.DENIED}), "unknown", ""),
         (host(four=DROP), "fail", "none are stored"),
