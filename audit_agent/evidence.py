@@ -355,10 +355,10 @@ def write_atomically(path: Path, data: bytes, *, mode: int) -> None:
     Raises:
         OSError: it cannot be written.
     """
-    path = path.resolve()  # a symbolic link stays one
     if path.exists() and not path.is_file():
         path.write_bytes(data)
         return
+    path = path.resolve()  # a symbolic link stays one
     handle, name = tempfile.mkstemp(prefix=".audit-agent-", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:

@@ -1,5 +1,6 @@
 """The installed command, as a user types it: exit statuses, one-line errors, standard output."""
 
+import hashlib
 import json
 import os
 import re
@@ -167,6 +168,10 @@ def test_a_damaged_file_is_refused_with_its_section(tmp_path, collected):
         (["collect", "--script", "-o", "no/such/folder/x"], 2, "no/such/folder/x"),
         (["run", "--format", "docx"], 2, "docx"),
         (["run", "--timeout", "0"], 2, "--timeout"),
+        (["run", "--timeout", "nan"], 2, "--timeout"),
+        (["run", "--timeout", "1e9"], 2, "--timeout"),
+        (["run", "-o", "x", "--evidence", "./x"], 2, "--evidence"),
+        (["checks", "AC-02", "XX-99"], 2, "XX-99"),
         (["checks", "XX-99"], 2, "XX-99"),
         (["frobnicate"], 2, "frobnicate"),
     ],
@@ -178,6 +183,82 @@ def test_foreseeable_errors_are_one_line(words, status, says, tmp_path):
     assert says in done.stderr.decode()
     assert last
     assert not [path for path in tmp_path.iterdir() if path.name.endswith((".json", ".html"))]
+
+
+def test_a_report_for_elsewhere_needs_nothing_of_the_current_folder(tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    there.mkdir()
+    (there / "link").symlink_to("target")
+    here.rmdir()  # a folder that not even root can write to
+    words = [AGENT, "run", "-q", "--format", "json", "-o"]
+    command = 'mkdir "$1" && cd "$1" && rmdir "$1" && shift && exec "$@"'
+    for output in (there, there / "link", "-"):
+        done = subprocess.run(
+            ["sh", "-c", command, "sh", here, *words, output], capture_output=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert (there / "link").is_symlink()
+    assert b"audit-agent/results" in (there / "target").read_bytes()
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path, collected):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        done = agent("evaluate", collected, "--format", "json", "-o", pipe, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(reader.stdout.read())["schema"] == "audit-agent/results/1"
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.parametrize("words", ["checks", "facts", "verify", "evaluate -q -o -"])
+@pytest.mark.parametrize("out", [">&-", ">/dev/full"])
+def test_output_that_cannot_be_written(words, out, tmp_path, collected):
+    file = "" if words == "checks" else collected
+    done = subprocess.run(
+        ["sh", "-c", f"{AGENT} {words} {file} {out}"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert b"cannot write standard output: " in done.stderr
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_a_reader_that_goes_away_is_no_error_of_ours(tmp_path, collected):
+    done = subprocess.run(
+        ["bash", "-c", f"{AGENT} facts {collected} | head -c 1; exit ${{PIPESTATUS[0]}}"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (141, b"{", b"")
+
+
+@pytest.mark.parametrize("err", ["2>&-", "2>/dev/full"])
+def test_an_audit_does_not_need_anybody_to_listen(err, tmp_path, collected):
+    done = subprocess.run(
+        ["sh", "-c", f"{AGENT} evaluate {collected} {err}"],
+        cwd=tmp_path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert (tmp_path / done.stdout.decode().strip()).stat().st_size > 10000
+
+
+def test_names_inside_a_damaged_file_reach_the_terminal_clean(tmp_path):
+    manifest = b'{"format": "\\u001b[31mred\\u202e"}'
+    with zipfile.ZipFile(tmp_path / "x", "w") as archive:
+        archive.writestr("manifest.json", manifest)
+        archive.writestr("manifest.sha256", hashlib.sha256(manifest).hexdigest())
+    for command in ("verify", "facts", "evaluate"):
+        done = agent(command, "x", cwd=tmp_path)
+        assert done.returncode == 5
+        assert b"\x1b" not in done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"hello\n", b"PK\x03\x04broken", b"\0" * 100])

@@ -3,7 +3,9 @@
 Commands are imported when they are run: `audit-agent --help` loads none of them.
 """
 
+import errno
 import importlib
+import os
 import sys
 from typing import NoReturn
 
@@ -81,15 +83,50 @@ def cli() -> None:
     """Group of all commands."""
 
 
+def emit(data: bytes | str) -> None:
+    """Write a result to standard output; on a terminal without control characters.
+
+    Raises:
+        Failure: standard output is closed, or its disk is full.
+        SystemExit: nobody reads it any more (head, less), which is the reader's right.
+    """
+    try:
+        if sys.stdout is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))  # noqa: TRY301 - as from a write
+        if sys.stdout.isatty():
+            text = data if isinstance(data, str) else data.decode(errors="replace")
+            data = _without_controls(text)
+        if isinstance(data, str):
+            data = data.encode(sys.stdout.encoding, "replace")
+        while data:  # with PYTHONUNBUFFERED a write may be short
+            data = data[sys.stdout.buffer.write(data) :]
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        sys.stdout = None  # what is left in its buffer would fail once more at exit
+        sys.exit(141)
+    except OSError as error:
+        sys.stdout = None
+        raise Failure(
+            _("cannot write {path}: {why}").format(path=_("standard output"), why=error.strerror)
+        ) from error
+
+
+def _without_controls(text: str) -> str:
+    """`text`, which may quote a host, in lines that are fit for a terminal."""
+    from audit_agent.evidence import printable  # noqa: PLC0415 - `--help` does without
+
+    return "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+
+
 def main() -> NoReturn:
     """Entry point of `audit-agent`: runs a command and turns every outcome into an exit status."""
     try:
         status = cli.main(prog_name="audit-agent", standalone_mode=False)
         sys.exit(status if isinstance(status, int) else 0)
     except Failure as failure:
-        click.echo(f"audit-agent: {failure.message}", err=True)
+        click.echo(f"audit-agent: {_without_controls(failure.message)}", err=True)
         if failure.advice:
-            click.echo(f"  {failure.advice}", err=True)
+            click.echo(f"  {_without_controls(failure.advice)}", err=True)
         sys.exit(failure.status)
     except click.ClickException as error:
         error.show()
@@ -97,10 +134,6 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         click.echo(_("audit-agent: stopped"), err=True)
         sys.exit(130)
-    except BrokenPipeError:
-        # The reader of our output went away (head, less): that is its right.
-        sys.stderr.close()
-        sys.exit(141)
     except Exception as error:  # noqa: BLE001 - the last line of defence: no traceback for users
         _internal(error)
 

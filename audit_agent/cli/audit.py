@@ -16,6 +16,7 @@ from audit_agent.cli import (
     EXIT_FINDINGS,
     EXIT_INCOMPLETE,
     Failure,
+    emit,
 )
 from audit_agent.cli.language import translate as _
 from audit_agent.cli.options import (
@@ -69,7 +70,10 @@ def run(
 ) -> int:
     """Read a host, judge it, keep its evidence and write the report."""
     reporting.ready()
-    require_writable(evidence_path)
+    if evidence_path is not None:
+        require_writable(evidence_path)
+        if reporting.output is not None and reporting.output.resolve() == evidence_path.resolve():
+            raise Failure(_("--output and --evidence name the same file"))
     checks = reporting.select(plugins.checks())
     started = _now()
     found = _read(connection.transport(target), talk)
@@ -114,7 +118,7 @@ def collect(
     found = _read(connection.transport(target), talk)
     path = output or Path(_file_name(found, "evidence.zip"))
     if str(path) == "-":
-        sys.stdout.buffer.write(evidence.pack(found)[0])
+        emit(evidence.pack(found)[0])
     else:
         if path.is_dir():
             path /= _file_name(found, "evidence.zip")
@@ -270,7 +274,7 @@ def _file_name(found: Evidence | None, suffix: str, when: dt.datetime | None = N
 def _write_script(output: Path | None) -> None:
     script = collector.script()
     if output is None or str(output) == "-":
-        sys.stdout.buffer.write(script)
+        emit(script)
         return
     try:
         evidence.write_atomically(output, script, mode=0o755)
@@ -284,7 +288,8 @@ def _announce(path: Path | None, talk: Talk) -> None:
     """The path goes to standard output, for whoever wants to use it next."""
     talk.clear()
     if path is not None:
-        click.echo(_("Written: {path}").format(path=path) if sys.stdout.isatty() else str(path))
+        said = _("Written: {path}") if sys.stdout is not None and sys.stdout.isatty() else "{path}"
+        emit(said.format(path=path) + "\n")
 
 
 def _status(results: Results, reporting: Reporting, talk: Talk) -> int:

@@ -1,15 +1,15 @@
 """The commands that look without auditing: facts, checks, verify."""
 
-import sys
 from pathlib import Path
 
 import click
 
 from audit_agent import evidence, plugins, seal
-from audit_agent.cli import EXIT_DAMAGED, Failure
+from audit_agent.cli import EXIT_DAMAGED, Failure, emit
 from audit_agent.cli.audit import load_evidence
 from audit_agent.cli.language import locale_language
 from audit_agent.cli.language import translate as _
+from audit_agent.cli.options import chosen
 from audit_agent.engine import Check
 from audit_agent.facts import Host
 from audit_agent.facts.document import document
@@ -23,7 +23,7 @@ def facts(path: Path) -> int:
         found = load_evidence(path)
     except (evidence.EvidenceDamaged, evidence.StreamError) as error:
         raise Failure(f"{path}: {error}", exit_code=EXIT_DAMAGED) from error
-    sys.stdout.buffer.write(document(Host(found)))
+    emit(document(Host(found)))
     return 0
 
 
@@ -41,20 +41,15 @@ def facts(path: Path) -> int:
 def checks(names: tuple[str, ...], lang: str, format_: str) -> int:
     """List and show the controls."""
     known = plugins.checks()
-    wanted = {name.upper() for name in names}
-    found = [check for check in known if {check.id, check.area.upper()} & wanted]
-    if names and not found:
-        raise Failure(
-            _("there is no check or area {name!r}").format(name=", ".join(names)),
-            _("`audit-agent checks` lists them."),
-        )
+    wanted = chosen(names, known)
+    found = [check for check in known if {check.id, check.area} & wanted]
     if format_ == "md":
-        click.echo(_document(found or known, lang))
+        emit(_document(found or known, lang) + "\n")
     elif names:
-        click.echo("\n\n".join(_show(check, lang) for check in found))
+        emit("\n\n".join(_show(check, lang) for check in found) + "\n")
     else:
-        for check in known:
-            click.echo(f"{check.id:8}{check.severity:10}{check.area:10}{check.title.in_(lang)}")
+        rows = [f"{c.id:8}{c.severity:10}{c.area:10}{c.title.in_(lang)}\n" for c in known]
+        emit("".join(rows))
     return 0
 
 
@@ -106,23 +101,21 @@ def verify(path: Path) -> int:
             data = file.read(4)
         if data == b"PK\x03\x04":
             found = evidence.load(path)
-            click.echo(
-                _(
-                    "{path}: unchanged since it was sealed; {count} sections of {host}, {when}"
-                ).format(
-                    path=path,
-                    count=len(found.sections),
-                    host=evidence.printable(found.identity.hostname),
-                    when=found.collected_at.isoformat(),
-                )
+            said = _(
+                "{path}: unchanged since it was sealed; {count} sections of {host}, {when}"
+            ).format(
+                path=path,
+                count=len(found.sections),
+                host=evidence.printable(found.identity.hostname),
+                when=found.collected_at.isoformat(),
             )
-            click.echo(f"sha256 {evidence.digest(found)}")
+            emit(f"{said}\nsha256 {evidence.digest(found)}\n")
             return 0
         digest = seal.verify(path.read_bytes())
     except OSError as error:
         raise Failure(f"{path}: {error.strerror}") from error
     except (evidence.EvidenceDamaged, seal.SealBroken) as error:
         raise Failure(f"{path}: {error}", exit_code=EXIT_DAMAGED) from error
-    click.echo(_("{path}: unchanged since it was sealed").format(path=path))
-    click.echo(f"sha256 {digest}")
+    said = _("{path}: unchanged since it was sealed").format(path=path)
+    emit(f"{said}\nsha256 {digest}\n")
     return 0

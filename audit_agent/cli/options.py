@@ -13,7 +13,7 @@ from click.shell_completion import CompletionItem
 from msgspec import Struct
 
 from audit_agent import evidence, plugins
-from audit_agent.cli import Failure
+from audit_agent.cli import Failure, emit
 from audit_agent.cli.language import locale_language
 from audit_agent.cli.language import translate as _
 from audit_agent.cli.talk import Talk
@@ -37,15 +37,8 @@ class Reporting(Struct, frozen=True):
 
     def select(self, checks: Sequence[Check]) -> list[Check]:
         """The checks that --only and --skip leave, by id or area."""
-        names = {check.id for check in checks} | {check.area for check in checks}
-        for name in (*self.only, *self.skip):
-            if _canonical(name) not in names:
-                raise Failure(
-                    _("there is no check or area {name!r}").format(name=name),
-                    _("`audit-agent checks` lists them."),
-                )
-        only = {_canonical(name) for name in self.only}
-        skip = {_canonical(name) for name in self.skip}
+        only = chosen(self.only, checks)
+        skip = chosen(self.skip, checks)
         selected = [
             check
             for check in checks
@@ -60,19 +53,20 @@ class Reporting(Struct, frozen=True):
         require_writable(self.output)
 
     def beside(self, name: str) -> Path | None:
-        """Where a file goes that belongs to the report; nowhere if that goes to standard output."""
+        """Where a file goes that belongs to the report; nowhere if that is not kept as a file."""
         if self.output is None:
             return Path(name)
-        if str(self.output) == "-":
+        if self.output.is_dir():
+            return self.output / name
+        if str(self.output) == "-" or (self.output.exists() and not self.output.is_file()):
             return None
-        return (self.output if self.output.is_dir() else self.output.parent) / name
+        return self.output.parent / name
 
     def write(self, results: Results, name: str) -> Path | None:
         """Render and write the report; None when it went to standard output."""
         data = plugins.renderer(self.format)(results, self.lang)
         if str(self.output) == "-":
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
+            emit(data)
             return None
         path = self.output or Path(name)
         if path.is_dir():
@@ -101,7 +95,9 @@ def require_writable(path: Path | None) -> None:
     if path is not None and str(path) == "-":
         return
     place = path or Path()
-    folder = place if place.is_dir() else place.parent
+    folder = place if place.is_dir() else place.resolve().parent
+    if place.exists() and not place.is_file() and not place.is_dir():
+        return  # a device or a pipe
     if not folder.is_dir():
         why = _("there is no folder {folder}").format(folder=folder)
     elif not os.access(folder, os.W_OK | os.X_OK):
@@ -111,8 +107,21 @@ def require_writable(path: Path | None) -> None:
     raise Failure(_("cannot write {path}: {why}").format(path=place, why=why))
 
 
-def _canonical(name: str) -> str:
-    return name.upper() if "-" in name else name.lower()
+def chosen(names: Sequence[str], checks: Sequence[Check]) -> set[str]:
+    """The ids and areas that the user named, in whatever case, as the checks write them.
+
+    Raises:
+        Failure: there is no check or area of that name.
+    """
+    known = {check.id for check in checks} | {check.area for check in checks}
+    canonical = {name: name.upper() if "-" in name else name.lower() for name in names}
+    for name, written in canonical.items():
+        if written not in known:
+            raise Failure(
+                _("there is no check or area {name!r}").format(name=name),
+                _("`audit-agent checks` lists them."),
+            )
+    return set(canonical.values())
 
 
 def _umask() -> int:
@@ -129,7 +138,7 @@ class Connection(Struct, frozen=True):
     accept_new_host_key: bool
     ssh_config: Path | None
     identity: tuple[Path, ...]
-    timeout: float
+    timeout: int
 
     def transport(self, target: str) -> Transport:
         """The transport for TARGET: this machine for "localhost", else SSH."""
@@ -144,7 +153,7 @@ class Connection(Struct, frozen=True):
             config_file=self.ssh_config,
             identities=self.identity,
             accept_new_host_key=self.accept_new_host_key,
-            ask=_ask if sys.stdin.isatty() else None,
+            ask=_ask if _has_terminal() else None,
         )
         try:
             return Ssh(target, limits, options, self._privilege())
@@ -159,9 +168,13 @@ class Connection(Struct, frozen=True):
 
 def _ask(prompt: str) -> str:
     """A secret from the terminal, or from a pipe where there is none."""
-    if sys.stdin.isatty():
+    if _has_terminal():
         return getpass.getpass(evidence.printable(prompt))
-    return sys.stdin.readline().rstrip("\n")
+    return sys.stdin.readline().rstrip("\n") if sys.stdin is not None else ""
+
+
+def _has_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _complete_names(
@@ -205,8 +218,8 @@ def connection_options(command: Command) -> Command:
     )
     @click.option(
         "--timeout",
-        type=click.FloatRange(min=1),
-        default=180.0,
+        type=click.IntRange(1, 86400),
+        default=180,
         show_default=True,
         metavar="SECONDS",
         help=_("The most that collecting from the host may take."),
@@ -219,7 +232,7 @@ def connection_options(command: Command) -> Command:
         accept_new_host_key: bool,
         ssh_config: Path | None,
         identity: tuple[Path, ...],
-        timeout: float,
+        timeout: int,
         **rest: Any,
     ) -> Any:
         connection = Connection(

@@ -1,5 +1,8 @@
 """What is said to the person at the terminal: progress and summaries, on standard error."""
 
+import contextlib
+import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Iterable
@@ -43,29 +46,28 @@ class Talk:
         """Say what is being done now; on a terminal the next line replaces it."""
         if self.quiet:
             return
-        if sys.stderr.isatty():
-            self.clear()
-            self._line = printable(text)
-            click.echo(self._line, err=True, nl=False)
+        self.clear()
+        if _redraws():
+            self._line = _cut(printable(text), shutil.get_terminal_size().columns // 2)
+            _write(self._line)
         else:
-            click.echo(printable(text), err=True)
+            _write(printable(text) + "\n")
 
     def clear(self) -> None:
         """Take the progress line away."""
         if self._line:
-            click.echo("\r\x1b[K", err=True, nl=False)
+            _write("\r\x1b[K")
             self._line = ""
 
     def say(self, text: str) -> None:
         """Say one line that stays."""
         if not self.quiet:
-            self.clear()
-            click.echo(printable(text), err=True)
+            self.warn(text)
 
     def warn(self, text: str) -> None:
         """Say one line that stays, quiet or not."""
         self.clear()
-        click.echo(printable(text), err=True)
+        _write(printable(text) + "\n")
 
     def host(self, report: HostReport) -> None:
         """The verdict on one host and what to mend first."""
@@ -79,7 +81,7 @@ class Talk:
                 host=evidence.identity.hostname or evidence.target, system=report.system, user=who
             )
         )
-        click.echo("  " + self._counts(report.findings), err=True, color=_colour())
+        _write(f"  {self._counts(report.findings)}\n")
         if not evidence.privilege.root:
             self.say(_("  Read without root: what only root can see is unknown. Try --sudo."))
         if not evidence.complete or evidence.interrupted:
@@ -104,7 +106,7 @@ class Talk:
                 STATUS_WORDS[finding.status].in_(self.lang), fg=_COLOURS[finding.status]
             )
             text = printable(finding.summary.in_(self.lang))
-            click.echo(f"    {finding.check}  {word}  {_cut(text, 110)}", err=True, color=_colour())
+            _write(f"    {finding.check}  {word}  {_cut(text, 110)}\n")
         if len(bad) > _MOST:
             self.say(_("    … and {count} more in the report").format(count=len(bad) - _MOST))
 
@@ -122,8 +124,16 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _colour() -> bool | None:
-    """NO_COLOR (no-color.org) switches colours off; else click asks the terminal."""
-    import os  # noqa: PLC0415
+def _write(text: str) -> None:
+    """Write to standard error; that nobody can read it there is no reason to stop an audit.
 
-    return False if os.environ.get("NO_COLOR") else None
+    NO_COLOR (no-color.org) switches colours off; else click asks the terminal.
+    """
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    with contextlib.suppress(OSError):
+        click.echo(text, nl=False, err=True, color=False if plain else None)
+
+
+def _redraws() -> bool:
+    """Whether standard error is a terminal that can take a line back."""
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
