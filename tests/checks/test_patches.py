@@ -119,7 +119,7 @@ def listed(*stamps):
 @pytest.mark.parametrize(
     ("log", "times", "status", "message"),
     [
-        (upgraded("2026-11-20"), None, "pass", "4 days old (2026-11-20, 1 packages)"),
+        (upgraded("2026-11-20"), None, "pass", "4 days old (2026-11-20; packages: 1)"),
         (upgraded("2026-10-25"), None, "pass", "30 days old"),
         (upgraded("2026-10-24"), None, "warn", "31 days old"),
         (upgraded("2026-08-26"), None, "warn", "90 days old"),
@@ -204,7 +204,7 @@ OFFER = f"offer\tbash\tamd64\t5.2\t5.3\t{SUITE}\n"
     ("suites", "lists", "status", "message"),
     [
         (SUITES, LIST, "pass", "none of the 1 installed packages"),
-        (SUITES, LIST + OFFER, "warn", "1 installed packages have a newer version"),
+        (SUITES, LIST + OFFER, "warn", "security lists: 1 (bash)"),
         (SUITES, LIST + OFFER.replace("5.3", "5.1"), "pass", "none"),
         (SUITES.replace("Mon, 23 Nov", "Mon, 16 Nov"), LIST, "unknown", "8 days old"),
         (SUITES.replace("Mon, 23 Nov", "Tue, 17 Nov"), LIST, "pass", "none"),
@@ -246,11 +246,11 @@ def offer(severity, issued, version="2.35"):
     ("repo", "advisories", "status", "message"),
     [
         (REPO, COUNT, "pass", "none of the 2"),
-        (REPO, COUNT + offer("Low", "2026-01-01"), "warn", "1 installed packages"),
-        (REPO, COUNT + offer("Important", "2026-11-01"), "warn", "1 installed packages"),
+        (REPO, COUNT + offer("Low", "2026-01-01"), "warn", "security lists: 1"),
+        (REPO, COUNT + offer("Important", "2026-11-01"), "warn", "security lists: 1"),
         (REPO, COUNT + offer("Important", "2026-10-01"), "fail", "1 critical or important"),
         (REPO, COUNT + offer("High", "2026-10-01"), "fail", "1 critical or important"),
-        (REPO, COUNT + offer("Critical", "?"), "warn", "1 installed packages"),
+        (REPO, COUNT + offer("Critical", "?"), "warn", "security lists: 1"),
         (REPO, COUNT + offer("Critical", "2026-01-01", "2.33"), "pass", "none"),
         (REPO, COUNT.replace("openEuler-SA", "FEDORA-EPEL"), "unknown", "security advisories"),
         (REPO, "", "unknown", "security advisories"),

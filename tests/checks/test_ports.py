@@ -55,7 +55,9 @@ def test_ps_01_lists_every_socket_with_process_and_user(judge):
     ]
 
 
-@pytest.mark.parametrize(("uid", "says"), [(0, "no process that is visible"), (1000, "root only")])
+@pytest.mark.parametrize(
+    ("uid", "says"), [(0, "no process that is visible"), (1000, "only root can see")]
+)
 def test_ps_01_without_a_process_is_unknown(judge, uid, says):
     [finding] = judge("PS-01", host(socket("0.0.0.0:51820", "", "udp")), uid=uid)
     assert finding.status == "unknown"
