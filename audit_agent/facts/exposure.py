@@ -4,31 +4,12 @@ import ipaddress
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from audit_agent.facts.firewall import Loaded, Ruleset
-from audit_agent.facts.firewall.path import Decision, Doubted, Fate, Walk
-from audit_agent.facts.firewall.ranges import (
-    Ranges,
-    contains,
-    difference,
-    everything,
-    intersection,
-    size,
-    union,
-)
-from audit_agent.facts.firewall.rules import (
-    Cases,
-    Chain,
-    DestinationIn,
-    OriginalIn,
-    Packet,
-    PortIn,
-    Rule,
-    Step,
-    Translate,
-    conditions,
-)
+from audit_agent.facts.firewall.path import Arrival, Decision, Fate, Walk
+from audit_agent.facts.firewall.ranges import Ranges, contains, intersection, size, union
+from audit_agent.facts.firewall.rules import Chain, Packet, PortIn, Rule, conditions
 from audit_agent.facts.firewall.ruleset import Layout
 from audit_agent.facts.network import Address, Network, not_public
 from audit_agent.facts.sockets import Listener
@@ -36,10 +17,6 @@ from audit_agent.facts.sockets import Listener
 PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132, "udplite": 136}
 _LINK_LOCAL: Ranges = ((0xFE80 << 112, (0xFEC0 << 112) - 1),)
 _MOST_PUBLISHED = 2000
-_DUAL = "whether the socket takes IPv4"
-
-Arrival = tuple[int | None, int, bool]
-"""Where a connection arrives: address, port, and whether that is on this host."""
 
 
 class Because(Struct, frozen=True):
@@ -47,19 +24,38 @@ class Because(Struct, frozen=True):
 
     `verdict` is "accept", "drop", "translate" or "undecided". `rule` is None where the chain's
     policy decided, `chain` where no chain did. `construct` names what could not be decided.
-    `hook` is where the packet was, "" for a doubt. `sure` says whether it is certain that the rule
-    applies; `plain` are the sources to whose ordinary packets it does (no odd source port, no
-    extension header).
+    `hook` is where the packet was: "input", or "output" for the answer; "" for a doubt.
     """
 
     sources: Ranges
     verdict: str
     chain: Chain | None
     rule: Rule | None
-    construct: str
+    construct: str = ""
     hook: str = ""
-    sure: bool = True
-    plain: Ranges = ()
+
+
+class Way(Struct, frozen=True):
+    """One form that the first packet can have (its destination), and what becomes of it.
+
+    Only the sources in `atoms` can send it at all: to a link-local address, only link-local ones.
+    `doubts` are reasons why nothing about it is certain, beside the rules.
+    """
+
+    packet: Packet
+    fate: Fate
+    atoms: int
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> int:
+        """The atoms that may get through."""
+        return self.atoms if self.doubts else self.fate.passed & self.atoms
+
+    @property
+    def surely(self) -> int:
+        """The atoms that certainly get through."""
+        return 0 if self.doubts else self.fate.passed & ~self.fate.stopped & self.atoms
 
 
 class Exposure:
@@ -69,91 +65,140 @@ class Exposure:
     may get in only by choosing their source port (`by_source_port`).
     """
 
-    def __init__(
-        self, interface: str, family: int, ruleset: Ruleset, fates: "list[tuple[Fate, int]]"
-    ) -> None:
+    def __init__(self, interface: str, ruleset: Ruleset, ways: list[Way]) -> None:
         self.interface = interface
-        self.family = family
+        self.family = ruleset.family
+        self._ruleset = ruleset
         self._space = ruleset.space
-        self._fates = fates
+        self._ways = ways
 
     @cached_property
-    def _classes(self) -> tuple[int, int]:
-        """The address classes that certainly get in, and that certainly do not.
-
-        Each fate comes with the atoms that can take that way at all (a link-local destination
-        only has link-local sources).
-        """
+    def _classes(self) -> dict[str, int]:
+        """The address classes that get in, that do not, and of which it is undecided."""
         space = self._space
         accepted, dropped = 0, space.some_choice(space.full)
-        for fate, atoms in self._fates:
-            accepted |= space.some_choice(fate.passed & ~fate.stopped & atoms)
-            dropped &= space.every_choice(space.full & ~(fate.passed & atoms))
-        return accepted, dropped
+        for way in self._ways:
+            accepted |= space.some_choice(way.surely)
+            dropped &= space.every_choice(space.full & ~way.passed)
+        undecided = space.some_choice(space.full) & ~accepted & ~dropped
+        return {"accept": accepted, "drop": dropped, "undecided": undecided}
 
-    @property
+    @cached_property
     def accept(self) -> Ranges:
         """The sources that certainly can connect."""
-        return self._space.ranges(self._classes[0])
+        return self._space.ranges(self._classes["accept"])
 
-    @property
+    @cached_property
     def drop(self) -> Ranges:
         """The sources that certainly cannot."""
-        return self._space.ranges(self._classes[1])
+        return self._space.ranges(self._classes["drop"])
 
-    @property
+    @cached_property
     def undecided(self) -> Ranges:
         """The sources of which rules and addresses alone do not tell."""
-        accepted, dropped = self._classes
-        return self._space.ranges(self._space.some_choice(self._space.full) & ~accepted & ~dropped)
+        return self._space.ranges(self._classes["undecided"])
 
     @property
     def by_source_port(self) -> Ranges:
         """The accepted sources that are not accepted with every source port."""
         space = self._space
         whatever = 0
-        for fate, atoms in self._fates:
-            whatever |= space.every_port(fate.passed & ~fate.stopped & atoms)
-        return space.ranges(self._classes[0] & ~whatever)
+        for way in self._ways:
+            whatever |= space.every_port(way.surely)
+        return space.ranges(self._classes["accept"] & ~whatever)
 
     def because(self) -> list[Because]:
         """Every decision and doubt, in the order in which packets meet them."""
-        found: list[Because] = []
-        seen: set[tuple[int, int, str]] = set()
-        for fate, _ in self._fates:
-            for decision in fate.decisions:
+        found: dict[tuple[int, int, str], Because] = {}
+        for way in self._ways:
+            walk = Walk(self._ruleset, record=True)
+            fate = walk.fate(way.packet)
+            for decision in walk.decisions:
                 key = (id(decision.chain), id(decision.rule), decision.verdict)
-                if key not in seen:
-                    seen.add(key)
-                    found.append(self._decided(decision))
-            for doubt in self._in_doubt(fate):
-                key = (id(doubt.chain), id(doubt.rule), doubt.construct)
-                if key not in seen:
-                    seen.add(key)
+                if key not in found:
+                    found[key] = self._decided(decision)
+            for name in way.doubts:
+                found[0, 0, name] = Because(
+                    self._space.ranges(self._space.some_choice(way.atoms)),
+                    "undecided",
+                    None,
+                    None,
+                    name,
+                )
+            for doubt in walk.doubts:
+                if doubt.atoms & fate.passed & fate.stopped:
+                    key = (id(doubt.chain), id(doubt.rule), doubt.construct)
                     sources = self._space.ranges(self._space.some_choice(doubt.atoms))
-                    found.append(
-                        Because(sources, "undecided", doubt.chain, doubt.rule, doubt.construct)
+                    found.setdefault(
+                        key,
+                        Because(sources, "undecided", doubt.chain, doubt.rule, doubt.construct),
                     )
-        return found
+        return list(found.values())
 
     def _decided(self, decision: Decision) -> Because:
-        space = self._space
-        return Because(
-            sources=space.ranges(space.some_choice(decision.atoms)),
-            verdict=decision.verdict,
-            chain=decision.chain,
-            rule=decision.rule,
-            construct="",
-            hook=decision.hook,
-            sure=not decision.atoms & decision.unsure,
-            plain=space.ranges(space.plain(decision.atoms)),
-        )
+        sources = self._space.ranges(self._space.some_choice(decision.atoms))
+        return Because(sources, decision.verdict, decision.chain, decision.rule, hook=decision.hook)
 
-    @staticmethod
-    def _in_doubt(fate: Fate) -> Iterator[Doubted]:
-        """The doubts about atoms that are undecided in the end."""
-        undecided = fate.passed & fate.stopped
-        return (doubt for doubt in fate.doubts if doubt.atoms & undecided)
+    def accepting_rules(self) -> list[Because]:
+        """The rules (not policies) of input that accept some sources."""
+        found: dict[int, Because] = {}
+        for way in self._ways:
+            walk = Walk(self._ruleset, record=True)
+            walk.fate(way.packet)
+            for decision in walk.decisions:
+                if decision.rule is not None and (decision.verdict, decision.hook) == (
+                    "accept",
+                    "input",
+                ):
+                    found.setdefault(id(decision.rule), self._decided(decision))
+        return list(found.values())
+
+    def explain(self, outcome: str, among: Ranges) -> list[Because]:
+        """What decides for the largest class of sources that comes to `outcome`, "accept" ...
+
+        The largest by what of it lies in `among`; if nothing does, by all of it. Of accepted ones
+        the last accepting decision of input or forward; of the others the drops, or the doubts.
+        """
+        classes = self._space.each(self._classes[outcome])
+        if not classes:
+            return []
+        number, sources = max(
+            classes,
+            key=lambda each: (size(intersection((each[1],), among)), each[1][1] - each[1][0]),
+        )
+        for way in self._ways:
+            atom = self._space.atom(number, self._in_question(way, outcome))
+            if atom:
+                return self._explained(way, atom, outcome, (sources,))
+        return []
+
+    def _in_question(self, way: Way, outcome: str) -> int:
+        if outcome == "accept":
+            return way.surely
+        if outcome == "drop":
+            return self._space.full & ~way.passed & way.atoms
+        return way.passed & ~way.surely
+
+    def _explained(self, way: Way, atom: int, outcome: str, sources: Ranges) -> list[Because]:
+        if outcome == "undecided" and way.doubts:
+            return [Because(sources, "undecided", None, None, name) for name in way.doubts]
+        walk = Walk(self._ruleset, record=True)
+        walk.fate(way.packet, atom)
+        if outcome == "undecided":
+            return [
+                Because(sources, "undecided", doubt.chain, doubt.rule, doubt.construct)
+                for doubt in walk.doubts
+            ]
+        found = [
+            Because(sources, each.verdict, each.chain, each.rule, hook=each.hook)
+            for each in walk.decisions
+            if each.verdict == outcome
+        ]
+        if outcome == "drop":
+            return found
+        late = [each for each in found if each.hook in {"input", "forward"}]
+        by_rule = [each for each in late if each.rule is not None]
+        return (by_rule or late or found)[-1:]
 
 
 class Published(Struct, frozen=True):
@@ -178,12 +223,12 @@ class PacketFilter:
         self._fates: dict[Packet, Fate] = {}
         self._translated: dict[tuple[int, int], dict[int, set[Arrival]]] = {}
 
-    def _unread(self, family: int) -> Iterator[str]:
+    def _unread(self, family: int) -> tuple[str, ...]:
         """What was not read, or not understood as a rule, so that nothing is certain."""
-        for missing in self.loaded.missing[family]:
-            yield f"{missing.section} ({missing.gap})"
-        for problem in self.loaded.problems:
-            yield problem.text
+        return (
+            *(f"{missing.section} ({missing.gap})" for missing in self.loaded.missing[family]),
+            *(problem.text for problem in self.loaded.problems),
+        )
 
     def ruleset(self, family: int) -> Ruleset:
         """The rules that packets of the family meet."""
@@ -231,37 +276,33 @@ class PacketFilter:
         return list(self._through(listener, self._sent_on))
 
     def _through(
-        self,
-        listener: Listener,
-        ways: Callable[[Listener, str, int], Iterator[tuple[Fate, int]]],
+        self, listener: Listener, ways: Callable[[Listener, str, int], Iterator[Way]]
     ) -> Iterator[Exposure]:
         for family in listener.families:
             for interface in self.network.outside():
                 if listener.interface in {"", interface.name}:
-                    fates = list(ways(listener, interface.name, family))
-                    if fates:
-                        yield Exposure(interface.name, family, self.ruleset(family), fates)
+                    found = list(ways(listener, interface.name, family))
+                    if found:
+                        yield Exposure(interface.name, self.ruleset(family), found)
 
     def port(self, interface: str, family: int, protocol: str, port: int) -> Exposure | None:
         """Who can reach a port of this host; None where it has no address of the family."""
-        fates = list(self._fates_of(interface, family, PROTOCOLS[protocol], port, None))
-        return Exposure(interface, family, self.ruleset(family), fates) if fates else None
+        ways = list(self._ways(interface, family, PROTOCOLS[protocol], port, ""))
+        return Exposure(interface, self.ruleset(family), ways) if ways else None
 
-    def _directly(
-        self, listener: Listener, interface: str, family: int
-    ) -> Iterator[tuple[Fate, int]]:
+    def _directly(self, listener: Listener, interface: str, family: int) -> Iterator[Way]:
         if listener.loopback:
             return
         protocol = PROTOCOLS.get(listener.protocol, 6)
-        bound = None if listener.wildcard else _number(listener.address)
-        full = self.ruleset(family).space.full
-        doubtful = listener.address == "::" and family == 4 and listener.dual is None
-        for fate, atoms in self._fates_of(interface, family, protocol, listener.port, bound):
-            yield (_doubted(fate, _DUAL, full) if doubtful else fate), atoms
+        bound = "" if listener.wildcard else listener.address
+        both = listener.address == "::" and family == 4 and listener.dual is None
+        for way in self._ways(interface, family, protocol, listener.port, bound):
+            if both:
+                yield structs.replace(way, doubts=(*way.doubts, "whether the socket takes IPv4"))
+            else:
+                yield way
 
-    def _sent_on(
-        self, listener: Listener, interface: str, family: int
-    ) -> Iterator[tuple[Fate, int]]:
+    def _sent_on(self, listener: Listener, interface: str, family: int) -> Iterator[Way]:
         protocol = PROTOCOLS.get(listener.protocol, 6)
         bound = None if listener.wildcard else _number(listener.address)
         full = self.ruleset(family).space.full
@@ -270,45 +311,44 @@ class PacketFilter:
                 here and final == listener.port for _, final, here in ends
             ):
                 continue
-            for fate, atoms in self._fates_of(interface, family, protocol, port, None):
+            for way in self._ways(interface, family, protocol, port, ""):
                 arriving = 0
-                for (address, final, here), some in fate.arrivals.items():
+                for (address, final, here), some in way.fate.arrivals.items():
                     to_it = bound is None or address is None or address == bound
                     if here and final == listener.port and to_it:
                         arriving |= some
                 if arriving:
-                    yield _only(fate, arriving, full), atoms
+                    stopped = way.fate.stopped | (full & ~arriving)
+                    yield structs.replace(
+                        way, fate=Fate(arriving, stopped, way.fate.translated, way.fate.arrivals)
+                    )
 
-    def _fates_of(
-        self, interface: str, family: int, protocol: int, port: int, bound: int | None
-    ) -> Iterator[tuple[Fate, int]]:
+    def _ways(
+        self, interface: str, family: int, protocol: int, port: int, bound: str
+    ) -> Iterator[Way]:
         ruleset = self.ruleset(family)
+        unread = self._unread(family)
         for address in self._destinations(interface, family, bound):
-            here = address.interface == interface if address.interface else None
             packet = Packet(
                 family=family,
                 protocol=protocol,
                 destination=address.number,
-                port=port,
-                iif=interface,
-                here=here,
+                port=ruleset.port_class(port),
+                iif=ruleset.interface_class(interface),
+                here=address.interface == interface
+                if address.interface and ruleset.asks_here
+                else None,
                 bridged=interface in ruleset.layout.bridges,
             )
+            fate = self._fates.get(packet)
+            if fate is None:
+                fate = self._fates[packet] = Walk(ruleset).fate(packet)
             atoms = ruleset.space.full
             if address.scope == "link" and family == 6:
                 atoms = ruleset.space.from_addresses(_LINK_LOCAL)
-            yield self._fate(ruleset, packet), atoms
+            yield Way(packet, fate, atoms, unread)
 
-    def _fate(self, ruleset: Ruleset, packet: Packet) -> Fate:
-        found = self._fates.get(packet)
-        if found is None:
-            found = Walk(ruleset).fate(packet)
-            for construct in self._unread(ruleset.family):
-                found = _doubted(found, construct, ruleset.space.full)
-            self._fates[packet] = found
-        return found
-
-    def _destinations(self, interface: str, family: int, bound: int | None) -> list[Address]:
+    def _destinations(self, interface: str, family: int, bound: str) -> list[Address]:
         """The host's addresses that rules tell apart, or the one a listener is bound to."""
         own = [
             address
@@ -317,44 +357,30 @@ class PacketFilter:
             and not address.loopback
             and (address.scope != "link" or address.interface == interface or family == 4)
         ]
-        if bound is not None:
-            return [address for address in own if address.number == bound][:1]
+        if bound:
+            number = _number(bound)
+            return [address for address in own if address.number == number][:1]
+        ruleset = self.ruleset(family)
         found: dict[tuple[object, ...], Address] = {}
         for address in own:
             key = (
-                address.interface == interface,
+                address.interface == interface and ruleset.asks_here,
                 address.scope == "link",
-                *(contains(ranges, address.number) for ranges in self._told_apart[family]),
+                *(contains(each, address.number) for each in ruleset.told_apart),
             )
             found.setdefault(key, address)
         return list(found.values())
 
-    @cached_property
-    def _told_apart(self) -> dict[int, list[Ranges]]:
-        """The sets of destination addresses that rules ask for."""
-        found: dict[int, dict[Ranges, None]] = {4: {}, 6: {}}
-        for family in (4, 6):
-            for chain in self.loaded.chains(family):
-                for rule in chain.rules:
-                    for condition in conditions(rule.steps):
-                        if isinstance(condition, DestinationIn):
-                            found[condition.family][condition.ranges] = None
-                        elif isinstance(condition, OriginalIn) and condition.part == "address":
-                            found[family][condition.ranges] = None
-        return {family: list(sets) for family, sets in found.items()}
-
     def published(self) -> list[Published]:
         """The ports of this host whose connections are sent elsewhere."""
-        found: list[Published] = []
-        for family in (4, 6):
-            for name, protocol in (("tcp", 6), ("udp", 17)):
-                for port, ends in self._translated_ports(family, protocol).items():
-                    found += [
-                        Published(name, family, port, _target(family, address, final))
-                        for address, final, here in sorted(ends, key=str)
-                        if not here
-                    ]
-        return found
+        return [
+            Published(name, family, port, _target(family, address, final or port))
+            for family in (4, 6)
+            for name, protocol in (("tcp", 6), ("udp", 17))
+            for port, ends in self._translated_ports(family, protocol).items()
+            for address, final, here in sorted(ends, key=str)
+            if not here
+        ]
 
     def _translated_ports(self, family: int, protocol: int) -> dict[int, set[Arrival]]:
         """Where the connections to each translated port arrive; from any outside interface."""
@@ -367,33 +393,27 @@ class PacketFilter:
         for port in self._candidate_ports(family):
             ends: set[Arrival] = set()
             for interface in self.network.outside():
-                for fate, _ in self._fates_of(interface.name, family, protocol, port, None):
-                    if any(decision.verdict == "translate" for decision in fate.decisions):
-                        ends.update(fate.arrivals)
+                for way in self._ways(interface.name, family, protocol, port, ""):
+                    if way.fate.translated:
+                        ends.update(way.fate.arrivals)
             if ends:
                 yield port, ends
 
     def _candidate_ports(self, family: int) -> list[int]:
         """The ports that prerouting's rules name, where any of these rules translates."""
-        ports: set[int] = set()
-        translates = False
-        for chain in self.ruleset(family).there.chains("prerouting"):
-            for rule in chain.rules:
-                translates = translates or any(map(_translates, rule.steps))
-                for condition in conditions(rule.steps):
-                    if isinstance(condition, PortIn) and size(condition.ranges) <= 64:
-                        ports.update(
-                            port
-                            for first, last in condition.ranges
-                            for port in range(first, last + 1)
-                        )
-        return sorted(ports)[:_MOST_PUBLISHED] if translates else []
-
-
-def _translates(step: Step) -> bool:
-    if isinstance(step, Cases):
-        return any(isinstance(action, Translate) for _, action in step.cases)
-    return isinstance(step, Translate)
+        ruleset = self.ruleset(family)
+        if not ruleset.redirects:
+            return []
+        ports = {
+            port
+            for chain in ruleset.there.chains("prerouting")
+            for rule in chain.rules
+            for condition in conditions(rule.steps)
+            if isinstance(condition, PortIn) and size(condition.ranges) <= 64
+            for first, last in condition.ranges
+            for port in range(first, last + 1)
+        }
+        return sorted(ports)[:_MOST_PUBLISHED]
 
 
 def _connected(address: Address) -> Ranges:
@@ -414,20 +434,3 @@ def _target(family: int, address: int | None, port: int) -> str:
     make = ipaddress.IPv4Address if family == 4 else ipaddress.IPv6Address
     text = str(make(address))
     return f"[{text}]:{port}" if family == 6 else f"{text}:{port}"
-
-
-def _doubted(fate: Fate, construct: str, full: int) -> Fate:
-    """The same, with nothing certain any more."""
-    doubts = (*fate.doubts, Doubted(None, None, construct, full))
-    return Fate(full, full, fate.decisions, doubts, fate.arrivals)
-
-
-def _only(fate: Fate, arriving: int, full: int) -> Fate:
-    """The fate of reaching one of several ends: whoever ends elsewhere does not reach it."""
-    stopped = fate.stopped | (full & ~arriving)
-    return Fate(arriving, stopped, fate.decisions, fate.doubts, fate.arrivals)
-
-
-def public(ranges: Ranges, family: int) -> Ranges:
-    """The part of the ranges that the Internet routes."""
-    return difference(intersection(ranges, everything(family)), union(not_public(family)))

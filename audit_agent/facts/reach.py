@@ -5,8 +5,16 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from audit_agent.facts.exposure import Because, Exposure, PacketFilter, Published, public
-from audit_agent.facts.firewall.ranges import Ranges, everything, intersection, size, union, written
+from audit_agent.facts.exposure import Because, Exposure, PacketFilter, Published
+from audit_agent.facts.firewall.ranges import (
+    Ranges,
+    difference,
+    everything,
+    intersection,
+    size,
+    union,
+    written,
+)
 from audit_agent.facts.firewall.rules import Chain, Packet, Rule
 from audit_agent.facts.network import Network, not_public
 from audit_agent.facts.sockets import Listener
@@ -58,12 +66,20 @@ def reach(
         kind = _kind(sure, may, surely, possibly, most)
         if kind != "closed":
             possible[family] += may
-        because += _deciding(exposure, kind)
+        among = (
+            union(not_public(family)) if inside or private else public(everything(family), family)
+        )
+        because += exposure.explain(_OUTCOMES[kind], among)
         kinds.add(kind)
     order = ("open", "undecided", "limited", "closed")
     worst = next((kind for kind in order if kind in kinds), "closed")
     words = [word for family, ranges in possible.items() for word in written(family, union(ranges))]
     return Reach(worst, tuple(words[:20]), tuple(_most_telling(because, worst)))
+
+
+def public(ranges: Ranges, family: int) -> Ranges:
+    """The part of the ranges that the Internet routes."""
+    return difference(ranges, union(not_public(family)))
 
 
 def _plausible(ranges: Ranges, family: int, *, inside: bool) -> Ranges:
@@ -81,27 +97,13 @@ def _kind(sure: Ranges, may: Ranges, surely: int, possibly: int, most: int) -> s
     return "undecided" if may else "closed"
 
 
-_WANTED = {"open": "accept", "limited": "accept", "closed": "drop", "undecided": "undecided"}
-
-
-def _deciding(exposure: Exposure, kind: str) -> list[Because]:
-    """The decision that speaks for the most sources; of a doubt, all of them."""
-    wanted = [each for each in exposure.because() if each.verdict == _WANTED[kind]]
-    if kind == "undecided":
-        return wanted
-    late = [each for each in wanted if each.hook in {"input", "forward"}]
-    ranked = sorted(
-        late or wanted,
-        key=lambda each: (each.sure, size(each.plain), size(each.sources), each.rule is not None),
-        reverse=True,
-    )
-    return ranked[:1]
+_OUTCOMES = {"open": "accept", "limited": "accept", "closed": "drop", "undecided": "undecided"}
 
 
 def _most_telling(because: list[Because], worst: str) -> list[Because]:
     kept: dict[tuple[int, int, str], Because] = {}
     for each in because:
-        if each.verdict == _WANTED[worst]:
+        if each.verdict == _OUTCOMES[worst]:
             kept.setdefault((id(each.chain), id(each.rule), each.construct), each)
     return list(kept.values())[:5]
 
@@ -156,11 +158,8 @@ def blanket_rules(packet_filter: PacketFilter, family: int, protocol: str) -> li
             if counted(exposure.accept) > half:
                 found += [
                     because
-                    for because in exposure.because()
-                    if because.verdict == "accept"
-                    and because.rule is not None
-                    and because.hook == "input"
-                    and because.chain is not None
+                    for because in exposure.accepting_rules()
+                    if because.chain is not None
                     and because.chain.kind != "nat"
                     and counted(because.sources) > half
                 ]

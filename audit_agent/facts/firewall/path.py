@@ -9,7 +9,6 @@ decided.
 
 import heapq
 import itertools
-from bisect import bisect_left
 from collections.abc import Mapping
 from typing import TypeVar
 
@@ -39,7 +38,7 @@ from audit_agent.facts.firewall.rules import (
     Verdict,
     conditions,
 )
-from audit_agent.facts.firewall.ruleset import CONNTRACK, Layout, Ruleset
+from audit_agent.facts.firewall.ruleset import CONNTRACK, Layout, Plain, Ruleset
 from audit_agent.model import Quote
 
 UDP = 17
@@ -64,7 +63,6 @@ class Decision(Struct, frozen=True):
     verdict: str
     atoms: int
     hook: str
-    unsure: int = 0
 
 
 class Doubted(Struct, frozen=True):
@@ -76,14 +74,20 @@ class Doubted(Struct, frozen=True):
     atoms: int
 
 
+Arrival = tuple[int | None, int | None, bool]
+"""Where a connection arrives: address, port (None: the one it was sent to), and whether here."""
+
+
 class Fate(Struct, frozen=True):
-    """What becomes of the atoms. An atom in both `passed` and `stopped` is undecided."""
+    """What becomes of the atoms. An atom in both `passed` and `stopped` is undecided.
+
+    `translated` says whether a rule sends some of them elsewhere.
+    """
 
     passed: int
     stopped: int
-    decisions: tuple[Decision, ...]
-    doubts: tuple[Doubted, ...]
-    arrivals: Mapping[tuple[int | None, int, bool], int]
+    translated: bool
+    arrivals: Mapping[Arrival, int]
 
 
 class _Frame:
@@ -93,7 +97,6 @@ class _Frame:
         self.chain = chain
         self.depth = depth
         self.rule = _NO_RULE
-        self.unsure = 0
         self.stay: dict[Packet, int] = {}
         self.back: dict[Packet, int] = {}
 
@@ -102,42 +105,48 @@ _NO_RULE = Rule((), 0, "", Quote(""))
 
 
 class Walk:
-    """One question put to a ruleset."""
+    """One question put to a ruleset. With `record`, it keeps who decided what, and what is unsure.
 
-    def __init__(self, ruleset: Ruleset) -> None:
+    A record of thousands of rules is large; so fates are kept, and records made when asked for.
+    """
+
+    def __init__(self, ruleset: Ruleset, *, record: bool = False) -> None:
+        self.decisions: list[Decision] = []
+        self.doubts: list[Doubted] = []
+        self._record = record
         self._rules = ruleset
         self._hooks = ruleset.there
         self._space = ruleset.space
         self._stopped = 0
-        self._decisions: list[Decision] = []
-        self._doubts: list[Doubted] = []
+        self._redirected = False
         self._budget = _BUDGET
         self._order = itertools.count(1)
         self._accepted: dict[Packet, int] = {}
         self._hook = ""
 
-    def fate(self, packet: Packet) -> Fate:
+    def fate(self, packet: Packet, atoms: int | None = None) -> Fate:
         """What becomes of connections that begin with `packet`, for all atoms of the space."""
-        flows = {packet: self._space.full}
+        flows = {packet: self._space.full if atoms is None else atoms}
         self._bridges(packet)
         flows = self._ingress(packet, flows)
         flows = self._prerouting(flows)
         here, onward = self._routed(flows)
-        arrivals: dict[tuple[int | None, int, bool], int] = {}
+        arrivals: dict[Arrival, int] = {}
         for local, some in ((True, here), (False, onward)):
             hooks = ("input",) if local else ("forward", "postrouting")
-            for final, atoms in self._through(hooks, some).items():
-                key = (final.destination, final.port, local)
-                arriving = self._answered(packet, final, atoms, local=local)
+            for final, going in self._through(hooks, some).items():
+                port = final.port if final.port != packet.port else None
+                key = (final.destination, port, local)
+                arriving = self._answered(packet, final, going, local=local)
                 if arriving:
                     arrivals[key] = arrivals.get(key, 0) | arriving
         passed = 0
-        for atoms in arrivals.values():
-            passed |= atoms
+        for arriving in arrivals.values():
+            passed |= arriving
         if self._budget <= 0:
             passed = self._stopped = self._space.full
             self._doubt(None, None, "more rules than can be followed", passed)
-        return Fate(passed, self._stopped, tuple(self._decisions), tuple(self._doubts), arrivals)
+        return Fate(passed, self._stopped, self._redirected, arrivals)
 
     def _through(self, hooks: tuple[str, ...], flows: dict[Packet, int]) -> dict[Packet, int]:
         for hook in hooks:
@@ -188,8 +197,8 @@ class Walk:
         return flows if tracked else _recognised(flows, known)
 
     def _doubt(self, chain: Chain | None, rule: Rule | None, construct: str, atoms: int) -> None:
-        if atoms:
-            self._doubts.append(Doubted(chain, rule, construct, atoms))
+        if atoms and self._record:
+            self.doubts.append(Doubted(chain, rule, construct, atoms))
 
     def _bridges(self, packet: Packet) -> None:
         """Chains of the bridge family see frames, which is not followed here."""
@@ -263,23 +272,21 @@ class Walk:
             return
         if not self._rules.tracks_in_part:
             return
-        kept = self._accepted, self._stopped, self._doubts, self._decisions
-        self._accepted, self._doubts, self._decisions = {}, [], []
-        self._chain(chain, msgspec.structs.replace(packet, state="new"), atoms, 0)
+        probe = Walk(self._rules, record=True)
+        probe._chain(chain, msgspec.structs.replace(packet, state="new"), atoms, 0)
         elsewhere = 0
-        for decision in self._decisions:
+        for decision in probe.decisions:
             elsewhere |= decision.atoms if decision.verdict == "translate" else 0
-        self._accepted, self._stopped, self._doubts, self._decisions = kept
         self._stopped |= elsewhere
         self._doubt(chain, None, "translation of a connection that is not tracked", elsewhere)
 
     def _policy(self, chain: Chain, packet: Packet, atoms: int) -> None:
         if chain.policy == "drop":
             self._stopped |= atoms
-            self._decisions.append(Decision(chain, None, "drop", atoms, chain.hook))
+            self._decide(chain, None, "drop", atoms)
         else:
             _add(self._accepted, packet, atoms)
-            self._decisions.append(Decision(chain, None, "accept", atoms, chain.hook))
+            self._decide(chain, None, "accept", atoms)
 
     def _chain(self, chain: Chain, packet: Packet, atoms: int, depth: int) -> dict[Packet, int]:
         """Walks one chain; returns what falls off its end or returns from it."""
@@ -291,22 +298,38 @@ class Walk:
         while pending:
             start, _, form = heapq.heappop(pending)
             rest = waiting.pop((start, form))
-            found = index.rules(form)
-            for position in found[bisect_left(found, start) :]:
-                frame.rule, frame.stay, frame.unsure = chain.rules[position], {}, 0
-                self._rule(frame, form, rest)
-                rest = frame.stay.pop(form, 0)
-                for changed, some in frame.stay.items():
-                    kept = changed if len(forms) < _FORMS else _forgotten(changed)
-                    forms.add(kept)
-                    if (position + 1, kept) not in waiting:
-                        heapq.heappush(pending, (position + 1, next(self._order), kept))
-                    _add(waiting, (position + 1, kept), some)
+            for candidate in index.candidates(form, start):
+                if isinstance(candidate, Plain):
+                    hit = rest & candidate.atoms
+                    rest ^= hit
+                    if hit:
+                        self._plainly(chain, candidate, form, hit)
+                else:
+                    frame.rule, frame.stay = chain.rules[candidate], {}
+                    self._rule(frame, form, rest)
+                    rest = frame.stay.pop(form, 0)
+                    for changed, some in frame.stay.items():
+                        kept = changed if len(forms) < _FORMS else _forgotten(changed)
+                        forms.add(kept)
+                        if (candidate + 1, kept) not in waiting:
+                            heapq.heappush(pending, (candidate + 1, next(self._order), kept))
+                        _add(waiting, (candidate + 1, kept), some)
                 if not rest:
                     break
             if rest:
                 _add(frame.back, form, rest)
         return frame.back
+
+    def _plainly(self, chain: Chain, plain: Plain, packet: Packet, atoms: int) -> None:
+        """The verdict of rules about sources alone."""
+        if plain.verdict == "drop":
+            self._stopped |= atoms
+        else:
+            _add(self._accepted, packet, atoms)
+        for position in plain.positions if self._record else ():
+            one = self._rules.filter(chain).plain(packet, position)
+            self._decide(chain, chain.rules[position], plain.verdict, atoms & one)
+            atoms &= ~one
 
     def _rule(self, frame: _Frame, packet: Packet, atoms: int) -> None:
         """Takes `atoms` through one rule."""
@@ -321,9 +344,8 @@ class Walk:
                 self._end(frame, step, packet, atoms)
                 return
             sure, may = step.holds(packet, self._space)
-            if unsure := atoms & may & ~sure:
+            if self._record and (unsure := atoms & may & ~sure):
                 self._doubt(frame.chain, frame.rule, construct(step), unsure)
-                frame.unsure |= unsure
             _add(frame.stay, packet, atoms & ~sure)
             atoms &= may
             if not atoms:
@@ -347,10 +369,10 @@ class Walk:
         else:
             self._opaque(frame, action.construct, packet, atoms)
 
-    def _decide(self, frame: _Frame, verdict: str, atoms: int) -> None:
-        self._decisions.append(
-            Decision(frame.chain, frame.rule, verdict, atoms, self._hook, frame.unsure)
-        )
+    def _decide(self, chain: Chain, rule: Rule | None, verdict: str, atoms: int) -> None:
+        self._redirected = self._redirected or verdict == "translate"
+        if self._record and atoms:
+            self.decisions.append(Decision(chain, rule, verdict, atoms, self._hook))
 
     def _cases(self, frame: _Frame, step: Cases, packet: Packet, atoms: int) -> None:
         for condition, action in step.cases:
@@ -358,8 +380,8 @@ class Walk:
             hit = atoms & may
             if not hit:
                 continue
-            self._doubt(frame.chain, frame.rule, construct(condition), hit & ~sure)
-            frame.unsure |= hit & ~sure
+            if self._record:
+                self._doubt(frame.chain, frame.rule, construct(condition), hit & ~sure)
             self._end(frame, action, packet, hit)
             atoms &= ~sure
             if not atoms:
@@ -369,10 +391,10 @@ class Walk:
     def _verdict(self, frame: _Frame, verdict: Verdict, packet: Packet, atoms: int) -> None:
         if verdict.kind == "accept":
             _add(self._accepted, packet, atoms)
-            self._decide(frame, "accept", atoms)
+            self._decide(frame.chain, frame.rule, "accept", atoms)
         elif verdict.kind == "drop":
             self._stopped |= atoms
-            self._decide(frame, "drop", atoms)
+            self._decide(frame.chain, frame.rule, "drop", atoms)
         elif verdict.kind == "return":
             _add(frame.back, packet, atoms)
         elif verdict.kind == "continue":
@@ -393,7 +415,7 @@ class Walk:
         if step.family not in {0, packet.family}:
             _add(frame.stay, packet, atoms)
             return
-        self._decide(frame, "translate", atoms)
+        self._decide(frame.chain, frame.rule, "translate", atoms)
         if not step.certain or size(step.ports) > 1:
             self._opaque(frame, "translation to a range", packet, atoms)
             return

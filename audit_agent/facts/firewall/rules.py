@@ -168,10 +168,11 @@ class InterfaceIn(Struct, frozen=True):
             if "*" in self.names:
                 return space.yes
             return space.no if self.names == ("lo",) else space.maybe
-        return space.yes if any(_fits(pattern, name) for pattern in self.names) else space.no
+        return space.yes if any(fits(pattern, name) for pattern in self.names) else space.no
 
 
-def _fits(pattern: str, name: str) -> bool:
+def fits(pattern: str, name: str) -> bool:
+    """Whether an interface has the name, or one that begins so (pattern "eth*")."""
     return name == pattern or (pattern.endswith("*") and name.startswith(pattern[:-1]))
 
 

@@ -1,8 +1,10 @@
 """All rules that packets of one family meet, of both engines, indexed for the walk through them."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple, cast
 
 from msgspec import Struct, structs
 
@@ -38,10 +40,12 @@ from audit_agent.facts.firewall.rules import (
     StateIn,
     Step,
     Table,
+    Translate,
     Unknown,
     Untrack,
     Verdict,
     conditions,
+    fits,
     mirrored,
 )
 from audit_agent.facts.firewall.space import Space
@@ -132,6 +136,7 @@ class Ruleset:
         chains = [*self.there.chains(*_THERE), *self.back.chains(*_BACK)]
         self.space = _space(family, chains, layout, extra)
         self._filters: dict[int, _Filter] = {}
+        self._interfaces: dict[tuple[object, ...], str] = {}
 
     def filter(self, chain: Chain) -> "_Filter":
         """The chain's index."""
@@ -139,6 +144,79 @@ class Ruleset:
         if found is None:
             found = self._filters[id(chain)] = _Filter(chain, self.space)
         return found
+
+    @cached_property
+    def told_apart(self) -> list[Ranges]:
+        """The sets of destination addresses that rules ask for."""
+        found: dict[Ranges, None] = {}
+        for chain in self.there.chains(*_THERE):
+            for rule in chain.rules:
+                for condition in conditions(rule.steps):
+                    part = condition.part if isinstance(condition, OriginalIn) else "address"
+                    if isinstance(condition, DestinationIn | OriginalIn) and part == "address":
+                        found[condition.ranges] = None
+        return list(found)
+
+    def interface_class(self, name: str) -> str:
+        """An interface that no rule tells apart from this one; the same for all of its class."""
+        key = (
+            *(fits(pattern, name) for pattern in self._patterns),
+            tuple(self.layout.lower.get(name, ())),
+            name in self.layout.bridges,
+            name if self.redirects else "",
+        )
+        return self._interfaces.setdefault(key, name)
+
+    @cached_property
+    def _patterns(self) -> list[str]:
+        """The interfaces that rules name."""
+        found: dict[str, None] = {}
+        for chain in (*self.there.chains(*_THERE), *self.back.chains(*_BACK)):
+            found.update(dict.fromkeys(chain.devices))
+            for rule in chain.rules:
+                for condition in conditions(rule.steps):
+                    if isinstance(condition, InterfaceIn):
+                        found.update(dict.fromkeys(condition.names))
+        return list(found)
+
+    @cached_property
+    def redirects(self) -> bool:
+        """Whether a rule sends a connection elsewhere: where to depends on the interface."""
+        return any(
+            translates(step)
+            for chain in self.there.chains("prerouting")
+            for rule in chain.rules
+            for step in rule.steps
+        )
+
+    @cached_property
+    def asks_here(self) -> bool:
+        """Whether a rule asks if the destination is an address of the incoming interface."""
+        return any(
+            isinstance(condition, DestinationKind) and condition.here
+            for chain in self.there.chains(*_THERE)
+            for rule in chain.rules
+            for condition in conditions(rule.steps)
+        )
+
+    @cached_property
+    def _port_edges(self) -> list[int]:
+        """Where the classes of destination ports begin; the way back asks for sources."""
+        edges = {0}
+        for chain in (*self.there.chains(*_THERE), *self.back.chains(*_BACK)):
+            for rule in chain.rules:
+                for step in rule.steps:
+                    for first, last in step.ports if isinstance(step, Translate) else ():
+                        edges |= {first, last + 1}
+                for condition in conditions(rule.steps):
+                    if isinstance(condition, PortIn | OriginalIn):
+                        for first, last in condition.ranges:
+                            edges |= {first, last + 1}
+        return sorted(edges)
+
+    def port_class(self, port: int) -> int:
+        """A port that no rule tells apart from this one; the same for all of its class."""
+        return self._port_edges[bisect_right(self._port_edges, port) - 1]
 
     @cached_property
     def answers_pass(self) -> bool:
@@ -220,6 +298,13 @@ def verdicts(rule: Rule) -> list[Verdict]:
     return found
 
 
+def translates(step: Step) -> bool:
+    """Whether it can send a connection elsewhere."""
+    if isinstance(step, Cases):
+        return any(isinstance(action, Translate) for _, action in step.cases)
+    return isinstance(step, Translate)
+
+
 def _can_stop(step: Step) -> bool:
     if isinstance(step, Cases):
         return any(
@@ -252,50 +337,129 @@ def _space(family: int, chains: Sequence[Chain], layout: Layout, extra: Iterable
     return Space(family, addresses, ports, flags, extras, layout.own)
 
 
+class Plain(NamedTuple):
+    """A rule, or several in a row, about sources alone: "accept" or "drop" for these atoms."""
+
+    positions: Sequence[int]
+    atoms: int
+    verdict: str
+
+
+class _Ported(NamedTuple):
+    """The rules that can concern a packet but for its port: for any, for one, for a range.
+
+    `plain` has those of which nothing but the sources is left to ask; `runs` are the rules for any
+    port, with as many of these in a row as make a run.
+    """
+
+    anywhere: list[int]
+    exact: dict[int, list[int]]
+    ranged: list[tuple[int, Ranges]]
+    plain: dict[int, Plain]
+    runs: list[Plain]
+
+
+_RUN = 64
+
+
 class _Filter:
     """Finds the rules of a chain that can concern a packet, without looking at each again."""
 
     def __init__(self, chain: Chain, space: Space) -> None:
+        self._chain = chain
         self._space = space
-        self._rules = [_guards(rule) for rule in chain.rules]
-        self._by_packet: dict[Packet, tuple[list[int], dict[int, list[int]], list[_Ported]]] = {}
-        self._memo: dict[Packet, list[int]] = {}
+        self._guards = [_guards(rule) for rule in chain.rules]
+        self._by_packet: dict[Packet, _Ported] = {}
+        self._memo: dict[Packet, list[Plain | int]] = {}
 
-    def rules(self, packet: Packet) -> list[int]:
-        """Indices, in order, of the rules that certain tests do not rule out."""
+    def candidates(self, packet: Packet, start: int = 0) -> list[Plain | int]:
+        """The rules from position `start` on that certain tests do not rule out, in order."""
+        if start:
+            return self._put_together(packet, start)
         found = self._memo.get(packet)
         if found is None:
-            found = self._memo[packet] = self._find(packet)
+            found = self._memo[packet] = self._put_together(packet, 0)
         return found
 
-    def _find(self, packet: Packet) -> list[int]:
+    def plain(self, packet: Packet, position: int) -> int:
+        """The atoms of a plain rule, one of a run of `candidates`."""
+        return self._by_packet[structs.replace(packet, port=0)].plain[position].atoms
+
+    def _put_together(self, packet: Packet, start: int) -> list[Plain | int]:
         key = structs.replace(packet, port=0)
         if key not in self._by_packet:
             self._by_packet[key] = self._split(key)
-        anywhere, exact, ranged = self._by_packet[key]
-        some = exact.get(packet.port, [])
-        more = [index for index, ranges in ranged if contains(ranges, packet.port)]
-        return sorted([*anywhere, *some, *more]) if some or more else anywhere
-
-    def _split(self, packet: Packet) -> "tuple[list[int], dict[int, list[int]], list[_Ported]]":
-        anywhere: list[int] = []
-        exact: dict[int, list[int]] = {}
-        ranged: list[_Ported] = []
-        for index, (guards, ports) in enumerate(self._rules):
-            if any(not guard.holds(packet, self._space)[1] for guard in guards):
+        ported = self._by_packet[key]
+        some = [*ported.exact.get(packet.port, [])]
+        some += [index for index, ranges in ported.ranged if contains(ranges, packet.port)]
+        some.sort()
+        found: list[Plain | int] = []
+        at = bisect_left(some, start)
+        for run in ported.runs:
+            end = bisect_right(some, run.positions[-1])
+            if at == end and run.positions[0] >= start:
+                found.append(run if run.verdict else run.positions[0])
                 continue
+            mixed = sorted([*run.positions, *some[at:end]])
+            found += [ported.plain.get(each, each) for each in mixed if each >= start]
+            at = end
+        found += [ported.plain.get(each, each) for each in some[at:]]
+        return found
+
+    def _split(self, packet: Packet) -> _Ported:
+        found = _Ported([], {}, [], {}, [])
+        for index, (guards, ports) in enumerate(self._guards):
+            answers = [guard.holds(packet, self._space) for guard in guards]
+            if any(not possibly for _, possibly in answers):
+                continue
+            if all(certainly == self._space.full for certainly, _ in answers):
+                self._add_plain(packet, index, found.plain)
             if ports is None:
-                anywhere.append(index)
+                found.anywhere.append(index)
             elif size(ports) <= 16:
                 for first, last in ports:
                     for port in range(first, last + 1):
-                        exact.setdefault(port, []).append(index)
+                        found.exact.setdefault(port, []).append(index)
             else:
-                ranged.append((index, ports))
-        return anywhere, exact, ranged
+                found.ranged.append((index, ports))
+        found.runs.extend(_runs(found.anywhere, found.plain))
+        return found
+
+    def _add_plain(self, packet: Packet, index: int, plain: dict[int, Plain]) -> None:
+        """Where the guards and the port certainly hold: is there more than sources to ask?"""
+        atoms = self._space.full
+        for step in self._chain.rules[index].steps:
+            if isinstance(step, Verdict):
+                if step.kind in {"accept", "drop"}:
+                    plain[index] = Plain((index,), atoms, step.kind)
+                return
+            inner = step.condition if isinstance(step, Not) else step
+            if isinstance(inner, SourceIn):
+                atoms &= cast(Condition, step).holds(packet, self._space)[0]
+            elif not isinstance(inner, _GUARDS) and not isinstance(step, PortIn):
+                return
 
 
-_Ported = tuple[int, Ranges]
+def _runs(positions: Sequence[int], plain: Mapping[int, Plain]) -> list[Plain]:
+    """The rules in order; plain ones with the same verdict, up to some in a row, become one.
+
+    A rule that is not plain stands alone, without a verdict.
+    """
+    found: list[Plain] = []
+    for position in positions:
+        rule = plain.get(position) or Plain((position,), 0, "")
+        last = found[-1] if found else None
+        if (
+            last is not None
+            and rule.verdict
+            and last.verdict == rule.verdict
+            and len(last.positions) < _RUN
+        ):
+            found[-1] = Plain((*last.positions, position), last.atoms | rule.atoms, rule.verdict)
+        else:
+            found.append(rule)
+    return found
+
 
 _GUARDS = ProtocolIn | InterfaceIn | DestinationIn | FamilyIs | StateIn | DestinationKind
 

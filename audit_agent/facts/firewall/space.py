@@ -120,10 +120,25 @@ class Space:
             found &= some
         return found
 
-    def plain(self, mask: int) -> int:
-        """The address classes that are in `mask` as ordinary packets from a high source port."""
-        choice = (len(self._ports) - 1) * len(self._sent)
-        return mask >> (self._width * choice) & ((1 << self._width) - 1)
+    def each(self, classes: int) -> list[tuple[int, tuple[int, int]]]:
+        """The address classes one by one: (number, (first, last address))."""
+        found: list[tuple[int, tuple[int, int]]] = []
+        while classes:
+            number = (classes & -classes).bit_length() - 1
+            end = number + 1
+            last = self._starts[end] - 1 if end < self._width else top(self.family)
+            found.append((number, (self._starts[number], last)))
+            classes &= classes - 1
+        return found
+
+    def atom(self, number: int, mask: int) -> int:
+        """One atom in `mask` of an address class, as plain a packet as can be; 0 if none is."""
+        plain = (len(self._ports) - 1) * len(self._sent)
+        for choice in (plain, *range(self._choices)):
+            atom: int = 1 << (self._width * choice + number)
+            if mask & atom:
+                return atom
+        return 0
 
     def every_choice(self, mask: int) -> int:
         """The address classes that are in `mask` whatever else is chosen."""
