@@ -113,7 +113,8 @@ def run_as(sshd_host, tmp_path):
             total=total,
         )
         sshd_host.write(f"/srv/{program}", text)
-        for directory in Path(sys.executable).resolve().parents:
+        python = Path(sys.executable)
+        for directory in {*python.parents, *python.resolve().parents, *REPOSITORY.parents}:
             (sshd_host.root / str(directory).lstrip("/")).chmod(0o755)
         paths = ":".join(path for path in sys.path if path.endswith("site-packages"))
         return sshd_host.run(
