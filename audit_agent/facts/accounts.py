@@ -1,5 +1,7 @@
 """Accounts: passwd(5), and of shadow(5) the state of each password."""
 
+import re
+
 from msgspec import Struct
 
 from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote
@@ -35,7 +37,10 @@ class Password(Struct, frozen=True):
 
 
 def read_accounts(evidence: Evidence) -> list[Account]:
-    """Every account of /etc/passwd.
+    """Every account of /etc/passwd, as lenient as the C library.
+
+    It takes lines that break off after the group, blanks before the name and "+0" for a number.
+    Names that begin with "+" or "-" are no accounts but refer to NIS (nsswitch.conf(5), compat).
 
     Raises:
         EvidenceMissing: /etc/passwd was not readable.
@@ -43,12 +48,13 @@ def read_accounts(evidence: Evidence) -> list[Account]:
     section = evidence["file:/etc/passwd"]
     accounts: list[Account] = []
     for number, line in enumerate(section.lines, 1):
-        fields = line.split(":")
-        if len(fields) < 7 or line.startswith("#"):
+        fields = line.lstrip().split(":")
+        if len(fields) < 4 or fields[0][:1] in {"", "#", "+", "-"}:
             continue
-        uid = int(fields[2]) if fields[2].isascii() and fields[2].isdigit() else None
+        uid = int(fields[2]) if re.fullmatch(r"\s*[+-]?[0-9]{1,20}", fields[2]) else None
+        shell = fields[6].strip() if len(fields) > 6 else ""
         quote = Quote(section.name, number, number)
-        accounts.append(Account(fields[0], uid, fields[6].strip(), fields[1], quote))
+        accounts.append(Account(fields[0], uid, shell, fields[1], quote))
     if not accounts:
         raise EvidenceMissing(section.name, Gap.FAILED)
     return accounts
@@ -64,5 +70,5 @@ def read_passwords(evidence: Evidence) -> list[Password]:
     return [
         Password(fields[0], fields[1], Quote(section.name, number, number))
         for number, line in enumerate(section.lines, 1)
-        if len(fields := line.split(":")) >= 2
+        if len(fields := line.split(":")) >= 2 and fields[0][:1] not in {"+", "-"}
     ]

@@ -14,6 +14,11 @@ SHADOW = "root:$y:20000:0:99999:7:::\ndaemon:none:20000:0:99999:7:::\n"
         (PASSWD, "pass", [""]),
         (PASSWD + "toor:x:0:0::/root:/bin/sh\n", "fail", ["1", "3"]),
         (PASSWD + "toor:x:00:0::/root:/bin/sh\n", "fail", ["1", "3"]),
+        # the C library takes these for accounts with UID 0 (getent passwd toor)
+        (PASSWD + "toor:x:0:0\n", "fail", ["1", "3"]),
+        (PASSWD + " \ttoor:x:+0:0::/:/bin/sh\n", "fail", ["1", "3"]),
+        # and these for none: a reference to NIS, and a line without a number
+        (PASSWD + "+::0:0:::\n+@admins::::::\ntoor:x:0x0:0::/:/bin/sh\n", "pass", [""]),
         ("daemon:x:1:1::/:/bin/sh\n", "warn", [""]),
         (Gap.DENIED, "unknown", [""]),
         ("", "unknown", [""]),
@@ -32,6 +37,8 @@ def test_ac_02(judge, passwd, status, lines):
         (PASSWD, SHADOW.replace("$y", "empty"), ["fail"]),
         (PASSWD, SHADOW.replace("none", "empty"), ["warn"]),
         (PASSWD.replace("root:x", "root:"), SHADOW, ["fail"]),
+        (PASSWD + "+::::::\n", SHADOW + "+:empty::::::\n", ["pass"]),
+        (PASSWD + "toor::0:0\n", SHADOW, ["fail"]),
         (PASSWD, Gap.DENIED, ["unknown"]),
     ],
 )
