@@ -107,9 +107,11 @@ def _of_ss(evidence: Evidence, section: Section, accounts: Mapping[int, str]) ->
         address, dual = star if local == "*" else (local.strip("[]"), None)
         if not _is_address(address):
             continue
-        if only := re.search(r"\bv6only:([01])", found["rest"]):
+        if address != "::":
+            dual = False
+        elif only := re.search(r"\bv6only:([01])", found["rest"]):
             dual = only[1] == "0"
-        elif dual is None and (today or address != "::"):
+        elif today and dual is None:
             dual = False
         process = _PROCESS.search(found["rest"])
         listeners.append(
