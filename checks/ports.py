@@ -75,7 +75,7 @@ def high_risk(host: Host, params: Params) -> Iterator[Outcome]:
     ports = [
         port
         for port in reachable_ports(host.listeners, host.packet_filter, _widest(params))
-        if port.port in listed.get(port.protocol, set())
+        if _numbers(port) & listed.get(port.protocol, set())
     ]
     for port in ports:
         status, message = _judged(port)
@@ -86,12 +86,18 @@ def high_risk(host: Host, params: Params) -> Iterator[Outcome]:
             _observed(port),
             _values(port),
             port.quotes,
-            Severity.CRITICAL if port.port in critical else None,
+            Severity.CRITICAL if _numbers(port) & critical else None,
         )
     if not ports:
         _require_rules(host)
         values = {"count": len(host.listeners)}
         yield Outcome(Status.PASS, "none", "", "", values, _sections(host.listeners))
+
+
+def _numbers(port: Port) -> set[int]:
+    """The port itself, and the one of the container that a rule sends it to."""
+    target = port.target.rpartition(":")[2]
+    return {port.port, int(target)} if target.isdigit() else {port.port}
 
 
 def _judged(port: Port) -> tuple[Status, str]:

@@ -166,6 +166,15 @@ def test_ps_03(judge, sections, expected):
         assert finding.quotes
 
 
+def test_ps_03_knows_a_service_by_the_port_of_its_container(judge):
+    nat = NAT.replace("--dport 6379", "--dport 16379")
+    sections = host(rules=DROP, nat=nat)
+    sections["file:/proc/net/ip_tables_names"] = "filter\nnat\n"
+    [finding] = judge("PS-03", sections)
+    assert (finding.status, finding.severity) == ("fail", Severity.CRITICAL)
+    assert finding.subject == "tcp/0.0.0.0:16379 -> 10.9.9.9:6379"
+
+
 def test_ps_03_weighs_what_is_attacked_first(judge):
     findings = judge("PS-03", host(MYSQL, socket("0.0.0.0:6379", "redis")))
     assert [each.severity for each in findings] == [Severity.HIGH, Severity.CRITICAL]
