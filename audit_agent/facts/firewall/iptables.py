@@ -176,10 +176,16 @@ class _Reader:
         return _RuleReader(self._family, self._sets, self._rules.keys()).steps(_tokens(words))
 
 
+class _Quoted(str):
+    """A word that stood in quotes: never an option, whatever it begins with."""
+
+    __slots__ = ()
+
+
 def _tokens(text: str) -> list[str]:
     """The words of a rule; quotes and backslashes as iptables-save writes them."""
     return [
-        re.sub(r"\\(.)", r"\1", found[1]) if found[2] is None else found[2]
+        _Quoted(re.sub(r"\\(.)", r"\1", found[1])) if found[2] is None else found[2]
         for found in _TOKEN.finditer(text)
     ]
 
@@ -311,7 +317,8 @@ def _arity(words: list[str], position: int) -> int:
     length = 0
     while position + length < len(words):
         word = words[position + length]
-        if word == "!" or (word.startswith("-") and not word[1:2].isdigit()):
+        option = word == "!" or (word.startswith("-") and not word[1:2].isdigit())
+        if option and not isinstance(word, _Quoted):
             break
         length += 1
     return length
