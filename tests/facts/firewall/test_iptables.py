@@ -1,5 +1,7 @@
 """iptables-save: what is read of a line, and that no line is lost."""
 
+# ruff: noqa: E501 - one rule a line
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -117,9 +119,56 @@ def test_a_chain_that_a_rule_names_without_declaring_it_is_opaque():
     assert steps("-A INPUT -j nowhere") == (Opaque("nowhere"),)
 
 
-WORDS = """-A INPUT -s -d -p tcp udp -m conntrack --ctstate NEW --dport 22 80:90 ! -j ACCEPT DROP -g
-web -i eth0 multiport --dports set --match-set a src mark --mark 0x1/0xff DNAT --to-destination
-10.0.0.1:80 MARK --set-xmark recent --set comment --comment "a b" * : COMMIT filter [0:0] 1""".split()
+WORDS = [
+    "-A",
+    "INPUT",
+    "-s",
+    "-d",
+    "-p",
+    "tcp",
+    "udp",
+    "-m",
+    "conntrack",
+    "--ctstate",
+    "NEW",
+    "--dport",
+    "22",
+    "80:90",
+    "!",
+    "-j",
+    "ACCEPT",
+    "DROP",
+    "-g",
+    "web",
+    "-i",
+    "eth0",
+    "multiport",
+    "--dports",
+    "set",
+    "--match-set",
+    "a",
+    "src",
+    "mark",
+    "--mark",
+    "0x1/0xff",
+    "DNAT",
+    "--to-destination",
+    "10.0.0.1:80",
+    "MARK",
+    "--set-xmark",
+    "recent",
+    "--set",
+    "comment",
+    "--comment",
+    '"a',
+    'b"',
+    "*",
+    ":",
+    "COMMIT",
+    "filter",
+    "[0:0]",
+    "1",
+]
 
 
 @given(
