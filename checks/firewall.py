@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from audit_agent.engine import Evaluate, Params
 from audit_agent.facts import Host
 from audit_agent.facts.exposure import Because
+from audit_agent.facts.firewall.ranges import everything, written
 from audit_agent.facts.firewall.rules import Chain, Rule, place
 from audit_agent.facts.firewall.stored import Stored, boot_scripts, read_stored, unclaimed
 from audit_agent.facts.network import Address
@@ -12,6 +13,8 @@ from audit_agent.facts.reach import Default, blanket_rules, default, denials, re
 from audit_agent.facts.units import Unit
 from audit_agent.model import EvidenceMissing, Outcome, Quote, Status, Text
 
+_SHOWN = 5
+"""How many source networks a sentence lists."""
 _SERVICES = ("firewalld", "ufw", "nftables", "iptables", "netfilter-persistent")
 
 
@@ -135,19 +138,21 @@ def no_blanket_accept(host: Host, params: Params) -> Iterator[Outcome]:
         yield Outcome(Status.NOT_APPLICABLE, "no_rules", quotes=_read_sections(host, *families))
         return
     rules = {
-        place(because.chain, because.rule): because
+        place(because.chain, because.rule): (because, family)
         for family in families
         for protocol in ("tcp", "udp")
         for because in blanket_rules(host.packet_filter, family, protocol)
         if because.chain is not None
     }
-    for name, because in rules.items():
+    for name, (because, family) in rules.items():
+        sources = written(family, because.sources)
+        whole = because.sources == everything(family)
         yield Outcome(
             Status.FAIL,
-            "blanket",
+            "blanket" if whole or len(rules) == 1 else "together",
             subject=name,
             observed=_text(because.chain, because.rule),
-            values={"rule": name},
+            values={"rule": name, "sources": ", ".join(sources[:_SHOWN])},
             quotes=_quotes([because]),
         )
     if rules:

@@ -1,7 +1,7 @@
 """What exposures come to: who can connect, seen from the Internet and from private networks."""
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -145,7 +145,10 @@ def outermost(packet_filter: PacketFilter, family: int, protocol: str, port: int
 
 
 def blanket_rules(packet_filter: PacketFilter, family: int, protocol: str) -> list[Because]:
-    """The rules that let most of the world connect to ports that no rule names."""
+    """The rules that let most of the world connect to ports that no rule names.
+
+    Where none does alone, those that do together: 0.0.0.0/2, 64.0.0.0/2 and so on.
+    """
     private = not packet_filter.network.facing(family)
 
     def counted(ranges: Ranges) -> int:
@@ -155,15 +158,27 @@ def blanket_rules(packet_filter: PacketFilter, family: int, protocol: str) -> li
     found: list[Because] = []
     for port, _ in packet_filter.ruleset(family).ports()[:1]:
         for exposure in outermost(packet_filter, family, protocol, port):
-            if counted(exposure.accept) > half:
-                found += [
-                    because
-                    for because in exposure.accepting_rules()
-                    if because.chain is not None
-                    and because.chain.kind != "nat"
-                    and counted(because.sources) > half
-                ]
+            if counted(exposure.accept) <= half:
+                continue
+            rules = [
+                because
+                for because in exposure.accepting_rules()
+                if because.chain is not None and because.chain.kind != "nat"
+            ]
+            wide = [because for because in rules if counted(because.sources) > half]
+            found += wide or _together(rules, counted, half)
     return found
+
+
+def _together(rules: list[Because], counted: Callable[[Ranges], int], most: int) -> list[Because]:
+    """The widest rules that let in more than `most` sources between them; [] where all do not."""
+    ranked = sorted(rules, key=lambda because: counted(because.sources), reverse=True)
+    let_in: Ranges = ()
+    for at, because in enumerate(ranked, 1):
+        let_in = union([*let_in, *because.sources])
+        if counted(let_in) > most:
+            return ranked[:at]
+    return []
 
 
 def denials(packet_filter: PacketFilter) -> list[tuple[Chain, Rule | None]]:

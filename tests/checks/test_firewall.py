@@ -261,6 +261,9 @@ def test_the_header_tells_the_engine(judge, header, legacy_names, status):
          ["fail", "fail"], "filter/INPUT #1"),
         (host(four=DROP + "-A INPUT -p tcp --dport 1:65535 -j ACCEPT\n"
               "-A INPUT -p udp --dport 1:65535 -j ACCEPT\n"), ["fail", "fail"], "filter/INPUT #1"),
+        (host(four=DROP + "".join(f"-A INPUT -s {n}.0.0.0/2 -j ACCEPT\n" for n in (0, 64, 128, 192))),
+         ["fail", "fail"], "filter/INPUT #3"),
+        (host(four=ACCEPT + "-A INPUT -s 10.0.0.0/8 -j ACCEPT\n"), ["pass"], ""),
         (host(four=DROP + "-A INPUT -j DROP\n-A INPUT -j ACCEPT\n"), ["pass"], ""),
         (host(four=DROP, nft=nft([{"accept": None}])), ["pass"], ""),  # what one lets in the other drops
         (host(nft=nft([{"accept": None}], policy="drop")), ["fail"], "inet f/c #1"),
