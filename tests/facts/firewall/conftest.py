@@ -347,6 +347,12 @@ def answer(model: PacketFilter, protocol: str, source: str, destination: str, po
     return f"undecided: {', '.join(sorted(constructs))}"
 
 
+@pytest.fixture(scope="session")
+def ask() -> Callable[..., str]:
+    """What the model says of one probe; see `answer`."""
+    return answer
+
+
 @pytest.fixture
 def compare(arena: Arena) -> Callable[..., dict[str, int]]:
     """Loads rules, probes, and fails where the model is wrong; returns how often it said what."""
