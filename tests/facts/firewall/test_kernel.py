@@ -198,6 +198,31 @@ IPTABLES = {
         iptables -A INPUT -p tcp --dport 3306 -m set ! --match-set all src -j ACCEPT
         ip6tables -A INPUT -m set --match-set six src -p tcp --dport 22 -j ACCEPT
         """,
+    "as ufw lays it out": """
+        for six in "" 6; do
+            f="ip${six}tables"; icmp=icmp; [ -z "$six" ] || icmp=icmpv6
+            for c in before after user reject track skip; do $f -N ufw$six-$c-input; done
+            $f -N ufw$six-logging-deny; $f -N ufw$six-not-local
+            $f -P INPUT DROP
+            for c in before after reject track; do $f -A INPUT -j ufw$six-$c-input; done
+            $f -A ufw$six-before-input -i lo -j ACCEPT
+            $f -A ufw$six-before-input -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+            $f -A ufw$six-before-input -m conntrack --ctstate INVALID -j ufw$six-logging-deny
+            $f -A ufw$six-before-input -m conntrack --ctstate INVALID -j DROP
+            $f -A ufw$six-before-input -p $icmp -j ACCEPT
+            $f -A ufw$six-before-input -j ufw$six-not-local
+            $f -A ufw$six-not-local -m addrtype --dst-type LOCAL -j RETURN
+            $f -A ufw$six-not-local -m addrtype --dst-type MULTICAST -j RETURN
+            $f -A ufw$six-not-local -j DROP
+            $f -A ufw$six-before-input -j ufw$six-user-input
+            $f -A ufw$six-user-input -p tcp --dport 22 -j ACCEPT
+            $f -A ufw$six-logging-deny -m limit --limit 3/min -j LOG --log-prefix "[UFW BLOCK] "
+            $f -A ufw$six-after-input -p udp --dport 137 -j ufw$six-skip-input
+            $f -A ufw$six-skip-input -j DROP
+        done
+        ip6tables -I ufw6-before-input -m rt --rt-type 0 -j DROP
+        iptables -A ufw-user-input -s 10.0.0.0/8 -p tcp --dport 3306 -j ACCEPT
+        """,
     "answers that may not leave": """
         iptables -P OUTPUT DROP; ip6tables -A OUTPUT -p icmpv6 -j ACCEPT; ip6tables -P OUTPUT DROP
         iptables -A OUTPUT -d 10.0.0.0/8 -p tcp --sport 22 -j ACCEPT
@@ -334,6 +359,54 @@ NFT = {
                 type filter hook forward priority 0; policy drop;
                 ct state established,related accept
                 oifname "docker0" meta l4proto tcp ct original proto-dst 3306 accept
+            }
+        }
+        """,
+    "as firewalld lays it out": """
+        table inet firewalld {
+            chain mangle_PREROUTING {
+                type filter hook prerouting priority mangle + 10; policy accept;
+            }
+            chain filter_PREROUTING {
+                type filter hook prerouting priority filter + 10; policy accept;
+                icmpv6 type { nd-router-advert, nd-neighbor-solicit } accept
+                meta nfproto ipv6 fib saddr . mark . iif oif missing drop
+            }
+            chain filter_IN_public_allow {
+                tcp dport 22 accept
+                ip6 daddr fe80::/64 udp dport 546 accept
+                ip saddr 10.0.0.0/8 tcp dport 3306 accept
+            }
+            chain filter_IN_public_deny { ip saddr 203.0.113.0/24 reject; }
+            chain filter_IN_public {
+                jump filter_IN_public_deny
+                jump filter_IN_public_allow
+                meta l4proto { icmp, ipv6-icmp } accept
+                reject with icmpx admin-prohibited
+            }
+            chain filter_IN_trusted { accept; }
+            chain filter_INPUT_ZONES {
+                ip saddr 192.168.7.7 goto filter_IN_trusted
+                iifname "eth0" goto filter_IN_public
+                goto filter_IN_public
+            }
+            chain filter_INPUT {
+                type filter hook input priority filter + 10; policy accept;
+                ct state { established, related } accept
+                ct status dnat accept
+                iifname "lo" accept
+                ct state invalid drop
+                jump filter_INPUT_ZONES
+                reject with icmpx admin-prohibited
+            }
+            chain filter_OUTPUT {
+                type filter hook output priority filter + 10; policy accept;
+                ct state { established, related } accept
+                oifname "lo" accept
+            }
+            chain nat_PREROUTING {
+                type nat hook prerouting priority dstnat + 10; policy accept;
+                tcp dport 8080 redirect to :80
             }
         }
         """,
