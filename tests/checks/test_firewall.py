@@ -390,6 +390,14 @@ ZONES = "public (active)\n  target: default\n  interfaces: eth0\n  services: ssh
         ),
         # docker writes its own again
         (
+            host(four=DROP.replace("FORWARD ACCEPT", "FORWARD DROP")
+                 + ":DOCKER - [0:0]\n-A FORWARD -o docker0 -j DOCKER\n"
+                 "-A FORWARD -i docker0 ! -o docker0 -j ACCEPT\n" + SSH,
+                 **persistent(DROP + SSH + "COMMIT\n")),
+            "pass",
+            "",
+        ),
+        (
             host(four=DROP + ":DOCKER - [0:0]\n-A FORWARD -j DOCKER\n-A DOCKER -j RETURN\n" + SSH,
                  **persistent(DROP + SSH + "COMMIT\n")),
             "pass",

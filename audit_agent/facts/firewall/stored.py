@@ -16,6 +16,10 @@ _OTHERS = re.compile(
 )
 """Chains of programs that write their own rules again whenever they start."""
 
+_OTHER_INTERFACES = re.compile(
+    r"\b(docker0|br-[0-9a-f]{12}|virbr\d+|cni0|podman\d+|cali\w+|lxdbr\d+)\b"
+)
+
 _OTHER_TABLES = re.compile(r"docker|f2b|fail2ban|kube|calico|libvirt|netavark|crowdsec|lxd")
 
 _TABLES = {"filter", "nat", "mangle", "raw", "security"}
@@ -63,12 +67,16 @@ def unclaimed(loaded: Loaded, stored: Sequence[Stored]) -> list[tuple[Chain, Rul
         if _OTHER_TABLES.search(table.name) or _claims_table(table, managers):
             continue
         for chain in table.chains.values():
-            if chain.hook and chain.policy == "drop" and "ufw" not in managers:
+            if (
+                chain.policy == "drop"
+                and "ufw" not in managers
+                and not _others_policy(table, chain)
+            ):
                 found.append((chain, None))
             found += [
                 (chain, rule)
                 for rule in chain.rules
-                if not _of_other(chain, rule.steps)
+                if not _of_other(chain, rule)
                 and not ("ufw" in managers and _in_or_to(r"ufw6?-", chain, rule.steps))
             ]
     return found
@@ -102,8 +110,17 @@ def _in_or_to(pattern: str, chain: Chain, steps: tuple[Step, ...]) -> bool:
     return any(re.match(pattern, name) for name in (chain.name, *jumps))
 
 
-def _of_other(chain: Chain, steps: tuple[Step, ...]) -> bool:
-    return _in_or_to(_OTHERS.pattern, chain, steps)
+def _of_other(chain: Chain, rule: Rule) -> bool:
+    """Whether another program wrote it: by its chain, its jump, or its interface."""
+    return _in_or_to(_OTHERS.pattern, chain, rule.steps) or bool(
+        _OTHER_INTERFACES.search(rule.text)
+    )
+
+
+def _others_policy(table: Table, chain: Chain) -> bool:
+    """No base chain; or FORWARD where docker is, which sets its policy."""
+    docker = any(name.startswith("DOCKER") for name in table.chains)
+    return not chain.hook or (docker and chain.hook == "forward")
 
 
 def _enabled(unit: Unit | None) -> bool:
@@ -294,11 +311,11 @@ def _by_chain(
             rules: list[tuple[object, str]] = [
                 (rule.steps, f"{chain.place} {_plain(rule.text)}")
                 for rule in chain.rules
-                if not _of_other(chain, rule.steps)
+                if not _of_other(chain, rule)
             ]
-            if chain.hook and not only and (rules or chain.policy == "drop"):
-                head = (chain.hook, chain.priority, chain.policy)
-                rules.insert(0, (head, place(chain, None)))
+            head = not only and not _others_policy(table, chain)
+            if head and (rules or chain.policy == "drop"):
+                rules.insert(0, ((chain.hook, chain.priority, chain.policy), place(chain, None)))
             found[table.family, table.name, chain.name] = rules
     return {key: rules for key, rules in found.items() if rules}
 
