@@ -213,7 +213,7 @@ def retention_is_configured(host: Host, params: Params) -> Iterator[Outcome]:
     used, lacking = _stores(host, params)
     for log in used:
         try:
-            yield _declared(host, params, log)
+            yield _unless_removed(host, log, _declared(host, params, log))
         except EvidenceMissing as missing:
             yield _unread(log.path, missing)
     yield from _closed(host)
@@ -222,6 +222,21 @@ def retention_is_configured(host: Host, params: Params) -> Iterator[Outcome]:
             yield _journal_declared(host, params, lacking)
         except EvidenceMissing as missing:
             yield _unread(_JOURNAL, missing)
+
+
+def _unless_removed(host: Host, log: Log, outcome: Outcome) -> Outcome:
+    """What a rule keeps, another job may delete."""
+    jobs = [job for job in host.log_removers if job.reaches(log.path)]
+    if outcome.status is not Status.PASS or not jobs:
+        return outcome
+    return Outcome(
+        Status.WARN,
+        "removed",
+        log.path,
+        observed="\n".join(job.text for job in jobs[:_MOST_QUOTES]),
+        values=_about(log.kind, job=jobs[0].text),
+        quotes=(*outcome.quotes, *(job.quote for job in jobs[:_MOST_QUOTES])),
+    )
 
 
 def _declared(host: Host, params: Params, log: Log) -> Outcome:

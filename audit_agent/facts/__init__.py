@@ -21,6 +21,7 @@ from audit_agent.facts.host_age import HostAge, read_host_age
 from audit_agent.facts.journald import Journald, JournalSpan, read_journal_span, read_journald
 from audit_agent.facts.kernel import Kernel, read_kernel
 from audit_agent.facts.log_records import Ends, read_ends
+from audit_agent.facts.log_removers import Remover, read_log_removers
 from audit_agent.facts.log_services import LogServices, read_log_services
 from audit_agent.facts.logfiles import Listing, read_listing
 from audit_agent.facts.logrotate import Logrotate, read_logrotate
@@ -177,6 +178,11 @@ class Host:
     def log_services(self) -> LogServices:
         """The services that write logs, and the job that rotates them."""
         return read_log_services(self.evidence, self.log_listing)
+
+    @cached_property
+    def log_removers(self) -> list[Remover]:
+        """Jobs beside logrotate's that may delete logs."""
+        return read_log_removers(self.evidence)
 
     @cached_property
     def logrotate(self) -> Logrotate | None:

@@ -312,6 +312,38 @@ def test_a_host_without_any_log_does_not_pass(judge, check, changed, status):
     assert [finding.status for finding in findings] == [status], messages(findings)
 
 
+CRON = "/etc/cron.d/clean:0 3 * * * root "
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (CRON + "find /var/log -name '*.gz' -mtime +30 -delete", "warn"),
+        (CRON + "find /var/log/ -type f -mtime +30 -exec rm {} +", "warn"),
+        (CRON + "rm -f /var/log/auth.log.*", "warn"),
+        (CRON + "rm -rf /var/log/*", "warn"),
+        ("/etc/cron.daily/x:rm -f /var/log/auth.log-$(date +%Y)", "warn"),
+        ("/etc/logrotate.d/x:  find /var/log -mtime +9 -delete", "warn"),
+        ("/etc/tmpfiles.d/x.conf:d /var/log 0755 root root 30d", "warn"),
+        ("/etc/tmpfiles.d/x.conf:e /var/log/* - - - 3w", "warn"),
+        # old enough, elsewhere, or none at all
+        (CRON + "find /var/log -mtime +200 -delete", "pass"),
+        (CRON + "rm -rf /var/log/app /srv/log/*", "pass"),
+        ("/etc/cron.d/clean:# 0 3 * * * root rm -rf /var/log", "pass"),
+        ("/etc/tmpfiles.d/x.conf:d /var/log 0755 root root -", "pass"),
+        ("/etc/tmpfiles.d/x.conf:d /var/log 0755 root root 30w", "pass"),
+        ("", "pass"),
+    ],
+)
+def test_lg_02_what_another_job_deletes_is_not_kept(judge, line, status):
+    findings = judge("LG-02", host(**{"logs.removers": f"{line}\n"}), now=NOW)
+    assert (AUTH, status) in found(findings)
+    if status == "warn":
+        [auth] = [finding for finding in findings if finding.subject == AUTH]
+        assert line.partition(":")[2].strip() in auth.summary.en
+        assert "logs.removers" in {quote.section for quote in auth.quotes}
+
+
 # LG-03: the audit is of 2026-11-24, six calendar months reach back to 2026-05-24: 184 days.
 
 

@@ -205,6 +205,17 @@ logs_cron() {
     true
 }
 
+# Lines that name a folder of logs and something that deletes, of jobs and of logrotate's scripts.
+logs_removers() {
+    grep -E '/[a-z]*logs?([^[:alnum:]_.-]|$)' /dev/null /etc/crontab /etc/anacrontab \
+        /etc/cron.d/* /etc/cron.hourly/* /etc/cron.daily/* /etc/cron.weekly/* /etc/cron.monthly/* \
+        /etc/periodic/*/* /etc/crontabs/* /var/spool/cron/* /var/spool/cron/crontabs/* \
+        /etc/logrotate.d/* /etc/systemd/system/*.service /etc/tmpfiles.d/*.conf 2>/dev/null |
+        grep -E '[^[:alnum:]_.-](rm|unlink|truncate|tmpwatch|tmpreaper)[[:space:]]|[[:space:]]-delete|^/etc/tmpfiles' |
+        redact
+    true
+}
+
 # logrotate's scripts may name a password; only files that look like it pay for the cutting.
 logs_redact() {
     redact <"$1" | sed -e '/mysql\|maria/s/ -p[^ ]\{1,\}/ -p[redacted]/g' \
@@ -235,6 +246,7 @@ logs_rotation() {
     done
     run logs.logrotate.version 1024 5 logrotate --version
     frame logs.cron 65536 'grep logrotate (crontabs)' logs_cron
+    frame logs.removers 65536 'grep /log.*rm|-delete (cron, logrotate.d, tmpfiles.d)' logs_removers
     for logs_f in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
         file "$logs_f/logrotate.timer" 8192
         file "$logs_f/logrotate.service" 8192
