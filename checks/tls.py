@@ -205,13 +205,36 @@ def _worse(first: Outcome, second: Outcome | None) -> Outcome:
     return min(first, second, key=lambda outcome: _WORST_FIRST.index(outcome.status))
 
 
+def _loaded(host: Host, group: _Group, outcome: Outcome) -> Outcome:
+    """A file passes only if no server runs with what it held before."""
+    unread = {
+        (reference.server, file.path): quote
+        for file in group.files
+        for reference in file.references
+        if (quote := host.tls_reloads.unread(file.path, reference.server)) is not None
+    }
+    if outcome.status is not Status.PASS or not unread:
+        return outcome
+    return Outcome(
+        Status.UNKNOWN,
+        "not_reloaded",
+        subject=group.subject,
+        observed=outcome.observed,
+        values={
+            "use": _use(host, group.references),
+            "servers": ", ".join(dict.fromkeys(server for server, _ in unread)),
+        },
+        quotes=(*unread.values(), *outcome.quotes),
+    )
+
+
 def in_date(host: Host, _: Params) -> Iterator[Outcome]:
     """TLS-01: notBefore <= now <= notAfter for leaf and intermediates."""
     for group in _certificates(host):
         if isinstance(group, Outcome):
             yield group
         else:
-            yield _worse(_date_outcome(host, group), _damaged(host, group))
+            yield _loaded(host, group, _worse(_date_outcome(host, group), _damaged(host, group)))
 
 
 def _date_outcome(host: Host, group: _Group) -> Outcome:
@@ -258,7 +281,8 @@ def not_about_to_expire(host: Host, params: Params) -> Iterator[Outcome]:
         if isinstance(group, Outcome):
             yield group
         else:
-            yield _worse(_time_left(host, group, params), _damaged(host, group))
+            outcome = _worse(_time_left(host, group, params), _damaged(host, group))
+            yield _loaded(host, group, outcome)
 
 
 def _time_left(host: Host, group: _Group, params: Params) -> Outcome:
@@ -297,7 +321,8 @@ def strong(host: Host, params: Params) -> Iterator[Outcome]:
         if isinstance(group, Outcome):
             yield group
         else:
-            yield _worse(_strength(host, group, params), _damaged(host, group))
+            outcome = _worse(_strength(host, group, params), _damaged(host, group))
+            yield _loaded(host, group, outcome)
 
 
 def _strength(host: Host, group: _Group, params: Params) -> Outcome:

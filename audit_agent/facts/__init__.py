@@ -35,6 +35,7 @@ from audit_agent.facts.sockets import Listener, read_listeners, user_names
 from audit_agent.facts.sshd import Server, Sshd, read_servers, read_sshd
 from audit_agent.facts.support import Support, read_support
 from audit_agent.facts.system import System, read_system
+from audit_agent.facts.tls_reloads import Reloads, read_reloads
 from audit_agent.facts.units import Units, read_units
 from audit_agent.facts.updates import SecurityUpdates
 from audit_agent.facts.upgrades import LastUpgrade, read_last_upgrade
@@ -151,6 +152,11 @@ class Host:
     def certificate_files(self) -> list[CertificateFile]:
         """The certificates in those files."""
         return read_certificate_files(self.evidence, self.tls_configuration.references)
+
+    @cached_property
+    def tls_reloads(self) -> Reloads:
+        """Whether the servers have read these files since they were written."""
+        return read_reloads(self.evidence)
 
     @cached_property
     def key_files(self) -> list[KeyFile]:

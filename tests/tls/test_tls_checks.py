@@ -394,3 +394,35 @@ def test_on_a_prepared_host(judge, root, issue):
             ("pass", f"/etc/nginx/good.{end}"),
             ("fail", f"/etc/nginx/old.{end}"),
         ], check
+
+
+BOOT = int(NOW.timestamp()) - 1000
+
+
+@pytest.mark.parametrize(
+    ("written", "processes", "status"),
+    [
+        (500, "start nginx 10000\nstart nginx 40000\n", "unknown"),
+        (500, "start nginx 10000\nstart nginx 60000\n", "pass"),
+        (500, "start apache2 10000\n", "pass"),  # another server's
+        (501, "start nginx 50000\n", "pass"),
+        (500, "start nginx 10000\nstart nginx 900000\n", "pass"),  # younger than the uptime
+        (500, "", "pass"),
+    ],
+)
+@pytest.mark.parametrize("ident", ["TLS-01", "TLS-02", "TLS-07"])
+def test_a_file_that_was_not_loaded_does_not_pass(judge, issue, ident, written, processes, status):
+    times = f"{BOOT + written} /s/a.pem\n{processes}uptime 1000.5\nnow {BOOT + 1000}\n"
+    sections = host({"/s/a.pem": issue().pem}, more={"tls.times": times})
+    [finding] = judge(ident, sections)
+    assert finding.status == status, finding.summary.en
+    if status == "unknown":
+        assert "after nginx last started a process" in finding.summary.en
+        assert finding.quotes[0].section == "tls.times"
+
+
+def test_what_fails_fails_whether_it_was_loaded_or_not(judge, issue):
+    times = f"{BOOT + 500} /s/a.pem\nstart nginx 10000\nuptime 1000.5\nnow {BOOT + 1000}\n"
+    sections = host({"/s/a.pem": issue(since=-9, days=-1).pem}, more={"tls.times": times})
+    [finding] = judge("TLS-01", sections)
+    assert finding.status == "fail"

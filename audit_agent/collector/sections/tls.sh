@@ -555,6 +555,24 @@ tls_ways() {
     true
 }
 
+# When the servers' processes began, in ticks since boot, and when the certificates were written.
+tls_times() {
+    stat -L -c '%Y %n' "$@" 2>/dev/null
+    for tls_f in $tls_processes; do
+        read -r tls_name <"$tls_f/comm" || continue
+        case $tls_name in
+        nginx | openresty | apache2 | httpd | haproxy) ;;
+        *) continue ;;
+        esac
+        read -r tls_line <"$tls_f/stat" || continue
+        # shellcheck disable=SC2086 # proc_pid_stat(5): the 22nd field, the 20th after the name
+        set -- ${tls_line##*\) }
+        echo "start $tls_name ${20}"
+    done 2>/dev/null
+    read -r tls_line _ </proc/uptime
+    echo "uptime $tls_line"
+    date +'now %s'
+}
 collect_tls() {
     tls_mains='' tls_rows='' tls_seen=$nl tls_certs=$nl tls_keys=$nl tls_capped='' tls_n=0
     if [ -r /proc/1/comm ]; then
@@ -613,8 +631,15 @@ collect_tls() {
         esac
     done
     tls_read
+    # shellcheck disable=SC2086 # one path a line
+    set -- $tls_certs
     set +f
     IFS=$tls_ifs
+    tls_processes=
+    if [ $# -gt 0 ]; then
+        tls_processes=$(echo /proc/[0-9]*)
+        frame tls.times 262144 'stat of the certificate files; start of the processes' tls_times "$@"
+    fi
     [ -z "$tls_capped" ] || tls_row capped "$tls_capped"
     frame tls.configuration 1048576 'the names in these configurations' echo "${tls_rows%"$nl"}"
 }
