@@ -1,5 +1,6 @@
 """The installed command, as a user types it: exit statuses, one-line errors, standard output."""
 
+import datetime as dt
 import hashlib
 import json
 import os
@@ -126,19 +127,33 @@ def test_fail_on(tmp_path):
     assert agent(*words, "--fail-on", "info", cwd=tmp_path).returncode == 0
 
 
-def test_nothing_judged_is_not_success(tmp_path):
-    """An audit whose every row is unknown says so (no evidence but a name and a clock)."""
+def bare_stream(when):
+    """A stream with no evidence but a name and a clock."""
     nonce = "0" * 32
+    clock = f"{when:%Y-%m-%dT%H:%M:%SZ}\n+0800"
     body = "".join(
         f"@{nonce} begin {name}\nx\n{text}\n\n"
         f"@{nonce} end 0 100\n\n@{nonce} status 0\n@{nonce} close\n"
-        for name, text in (("host.name", "bare"), ("host.clock", "2026-11-24T04:00:00Z\n+0800"))
+        for name, text in (("host.name", "bare"), ("host.clock", clock))
     )
-    stream = f"AUDIT-AGENT-STREAM/1 {nonce} 0.1.0 plain\n{body}@{nonce} done\n"
-    (tmp_path / "bare.stream").write_text(stream)
+    return f"AUDIT-AGENT-STREAM/1 {nonce} 0.1.0 plain\n{body}@{nonce} done\n"
+
+
+def test_nothing_judged_is_not_success(tmp_path):
+    """An audit whose every row is unknown says so."""
+    (tmp_path / "bare.stream").write_text(bare_stream(dt.datetime.now(dt.UTC)))
     done = agent("evaluate", "bare.stream", "--format", "json", "-o", "-", cwd=tmp_path)
     assert done.returncode == 3
     assert b"nothing could be judged" in done.stderr
+
+
+def test_a_stream_from_the_future_is_refused(tmp_path):
+    """Its host's clock runs ahead: today's log would count as one of last year."""
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(days=400)
+    (tmp_path / "ahead.stream").write_text(bare_stream(ahead))
+    done = agent("evaluate", "ahead.stream", "--format", "json", "-o", "-", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (5, b"")
+    assert b"has not come yet" in done.stderr
 
 
 def test_a_damaged_file_is_refused_with_its_section(tmp_path, collected):

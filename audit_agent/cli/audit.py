@@ -156,6 +156,7 @@ def evaluate(paths: tuple[Path, ...], reporting: Reporting, talk: Talk) -> int:
         talk.progress(_("judging {path}").format(path=path))
         try:
             found = load_evidence(path)
+            _require_past(found, started)
         except (evidence.EvidenceDamaged, evidence.StreamError) as error:
             damaged.append(Unreachable(path.name, "", "damaged", str(error)))
             talk.warn(f"audit-agent: {path}: {error}")
@@ -169,6 +170,19 @@ def evaluate(paths: tuple[Path, ...], reporting: Reporting, talk: Talk) -> int:
     written = reporting.write(results, _file_name(name, reporting.format, started))
     _announce(written, talk)
     return EXIT_DAMAGED if damaged else _status(results, reporting, talk)
+
+
+def _require_past(found: Evidence, now: dt.datetime) -> None:
+    """A stream is dated by its host: where that clock runs ahead, every age in it is too great.
+
+    Raises:
+        StreamError: the stream is from the future.
+    """
+    if found.clock == "host" and found.collected_at > now + dt.timedelta(days=1):
+        raise evidence.StreamError(
+            f"the host's clock said {found.collected_at.isoformat()}, which has not come yet: set "
+            "its clock (or this machine's) and collect again"
+        )
 
 
 def _now() -> dt.datetime:
