@@ -7,7 +7,7 @@ from functools import cached_property
 from msgspec import Struct, structs
 
 from audit_agent.facts.firewall import Loaded, Ruleset
-from audit_agent.facts.firewall.path import Arrival, Decision, Fate, Walk
+from audit_agent.facts.firewall.path import TOO_MUCH, Arrival, Decision, Fate, Walk
 from audit_agent.facts.firewall.ranges import Ranges, contains, intersection, size, union
 from audit_agent.facts.firewall.rules import Chain, Packet, PortIn, Rule, conditions
 from audit_agent.facts.firewall.ruleset import Layout
@@ -17,6 +17,8 @@ from audit_agent.facts.sockets import Listener
 PROTOCOLS = {"tcp": 6, "udp": 17, "dccp": 33, "sctp": 132, "udplite": 136}
 _LINK_LOCAL: Ranges = ((0xFE80 << 112, (0xFEC0 << 112) - 1),)
 _MOST_PUBLISHED = 2000
+_MOST_STEPS = 6_000_000
+"""Rules looked at for all questions about a host together, before the rest stays undecided."""
 
 
 class Because(Struct, frozen=True):
@@ -65,8 +67,15 @@ class Exposure:
     may get in only by choosing their source port (`by_source_port`).
     """
 
-    def __init__(self, interface: str, ruleset: Ruleset, ways: list[Way]) -> None:
+    def __init__(
+        self,
+        interface: str,
+        ruleset: Ruleset,
+        ways: list[Way],
+        explained: "dict[tuple[Packet, str, int], list[Because]]",
+    ) -> None:
         self.interface = interface
+        self._explained_before = explained
         self.family = ruleset.family
         self._ruleset = ruleset
         self._space = ruleset.space
@@ -169,7 +178,10 @@ class Exposure:
         for way in self._ways:
             atom = self._space.atom(number, self._in_question(way, outcome))
             if atom:
-                return self._explained(way, atom, outcome, (sources,))
+                key = (way.packet, outcome, atom)
+                if way.doubts or key not in self._explained_before:
+                    self._explained_before[key] = self._explained(way, atom, outcome, (sources,))
+                return self._explained_before[key]
         return []
 
     def _in_question(self, way: Way, outcome: str) -> int:
@@ -220,7 +232,9 @@ class PacketFilter:
         self.loaded = loaded
         self.network = network
         self._rulesets: dict[int, Ruleset] = {}
-        self._fates: dict[Packet, Fate] = {}
+        self._fates: dict[Packet, Fate | None] = {}
+        self._explained: dict[tuple[Packet, str, int], list[Because]] = {}
+        self._steps = _MOST_STEPS
         self._translated: dict[tuple[int, int], dict[int, set[Arrival]]] = {}
 
     def _unread(self, family: int) -> tuple[str, ...]:
@@ -255,7 +269,7 @@ class PacketFilter:
             networks=tuple((each.interface, _connected(each)) for each in own if each.interface),
             forwarding=None if forward not in settings else settings[forward] != "0",
             localnet={
-                name.split("/")[2]: value != "0"
+                name.removesuffix("/route_localnet").rpartition("/")[2]: value != "0"
                 or settings.get("ipv4/conf/all/route_localnet", "0") != "0"
                 for name, value in settings.items()
                 if name.endswith("/route_localnet")
@@ -283,12 +297,14 @@ class PacketFilter:
                 if listener.interface in {"", interface.name}:
                     found = list(ways(listener, interface.name, family))
                     if found:
-                        yield Exposure(interface.name, self.ruleset(family), found)
+                        yield Exposure(interface.name, self.ruleset(family), found, self._explained)
 
     def port(self, interface: str, family: int, protocol: str, port: int) -> Exposure | None:
         """Who can reach a port of this host; None where it has no address of the family."""
         ways = list(self._ways(interface, family, PROTOCOLS[protocol], port, ""))
-        return Exposure(interface, self.ruleset(family), ways) if ways else None
+        if not ways:
+            return None
+        return Exposure(interface, self.ruleset(family), ways, self._explained)
 
     def _directly(self, listener: Listener, interface: str, family: int) -> Iterator[Way]:
         if listener.loopback:
@@ -340,13 +356,25 @@ class PacketFilter:
                 else None,
                 bridged=interface in ruleset.layout.bridges,
             )
-            fate = self._fates.get(packet)
-            if fate is None:
-                fate = self._fates[packet] = Walk(ruleset).fate(packet)
             atoms = ruleset.space.full
             if address.scope == "link" and family == 6:
                 atoms = ruleset.space.from_addresses(_LINK_LOCAL)
-            yield Way(packet, fate, atoms, unread)
+            fate = self._fate(ruleset, packet)
+            if fate is None:
+                full = ruleset.space.full
+                fate = Fate(full, full, translated=False, arrivals={})
+                yield Way(packet, fate, atoms, (*unread, TOO_MUCH))
+            else:
+                yield Way(packet, fate, atoms, unread)
+
+    def _fate(self, ruleset: Ruleset, packet: Packet) -> Fate | None:
+        """What becomes of the packet; None where that is more than can be followed."""
+        if packet not in self._fates:
+            walk = Walk(ruleset)
+            fate = walk.fate(packet) if self._steps > 0 else None
+            self._steps -= walk.steps
+            self._fates[packet] = None if walk.gave_up else fate
+        return self._fates[packet]
 
     def _destinations(self, interface: str, family: int, bound: str) -> list[Address]:
         """The host's addresses that rules tell apart, or the one a listener is bound to."""

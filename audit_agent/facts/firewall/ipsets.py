@@ -95,18 +95,19 @@ class IpSets:
         """The packet is in the set; `directions` are "src" and "dst", one for each part."""
         key = (name, directions)
         if key not in self._memo:
-            self._memo[key] = self._match(name, directions, 0)
+            self._memo[key] = self._match(name, directions, inside=False)
         return self._memo[key]
 
-    def _match(self, name: str, directions: tuple[str, ...], depth: int) -> Condition:
+    def _match(self, name: str, directions: tuple[str, ...], *, inside: bool) -> Condition:
+        """A list of sets cannot hold another list."""
         found = self._sets.get(name)
-        if found is None or depth > 4:
+        if found is None or (inside and found.type == "list:set"):
             return Unknown(f"ipset {name} (not collected)")
         if name in self._changing:
             return Unknown(f"ipset {name} (changed by rules)")
         if found.type == "list:set":
             members = [
-                self._match(entry.parts[0], directions, depth + 1) for entry in found.entries
+                self._match(entry.parts[0], directions, inside=True) for entry in found.entries
             ]
             return AnyOf(tuple(members))
         try:

@@ -32,12 +32,12 @@ SERVICES = {
 def protocol(text: str) -> int | None:
     """The number of a protocol named or numbered, or None."""
     if text.isascii() and text.isdigit():
-        return int(text) if int(text) <= 255 else None
+        return int(text) if len(text) < 10 and int(text) <= 255 else None
     return PROTOCOLS.get(text.lower())
 
 
 def port(text: str) -> int | None:
     """The number of a port named or numbered, or None."""
     if text.isascii() and text.isdigit():
-        return int(text) if int(text) <= 65535 else None
+        return int(text) if len(text) < 10 and int(text) <= 65535 else None
     return SERVICES.get(text.lower())

@@ -61,7 +61,7 @@ def rule_lines(lines: Sequence[str], section: str) -> Lines:
         elif chain and line.startswith("\t\ttype "):
             found[family, table, chain, 0] = (Quote(section, number, number), line.strip())
             start = number + 1
-        elif chain and (rule := re.search(r" # handle (\d+)$", line)):
+        elif chain and (rule := re.search(r" # handle (\d{1,19})$", line)):
             text = " ".join(part.strip() for part in lines[start - 1 : number])
             text = text[: text.rindex(" # handle ")]
             found[family, table, chain, int(rule[1])] = (Quote(section, start, number), text)

@@ -71,7 +71,7 @@ class Statements:
         kind, body = single(statement)
         try:
             return self._known(kind, body)
-        except NotUnderstood as what:
+        except (NotUnderstood, RecursionError) as what:
             return [Opaque(f"{kind} {what}"[:80])]
 
     def _known(self, kind: str, body: object) -> list[Step]:

@@ -116,7 +116,7 @@ class _Reader:
                 break
             try:
                 self._command()
-            except _NotNft:
+            except (_NotNft, RecursionError):
                 self._at = max(start, self._at)
                 self._problem(self._skip())
             if self._at == start:
@@ -297,7 +297,7 @@ class _Reader:
                 if self._at >= len(self._tokens):
                     break
                 statements.append(self._statement())
-        except _NotNft as what:
+        except (_NotNft, RecursionError) as what:
             statements.append({"not understood": str(what)})
         self._skip()
         words = " ".join(

@@ -42,7 +42,8 @@ from audit_agent.facts.firewall.ruleset import CONNTRACK, Layout, Plain, Ruleset
 from audit_agent.model import Quote
 
 UDP = 17
-_BUDGET = 2_000_000
+TOO_MUCH = "more rules than can be followed"
+_BUDGET = 200_000
 """Rules looked at for one question; beyond that it is undecided (rules can nest without end)."""
 
 LOOPBACK: dict[int, Ranges] = {4: ((127 << 24, (128 << 24) - 1),), 6: ((1, 1),)}
@@ -108,11 +109,13 @@ class Walk:
     """One question put to a ruleset. With `record`, it keeps who decided what, and what is unsure.
 
     A record of thousands of rules is large; so fates are kept, and records made when asked for.
+    `gave_up` says that there were more rules than can be followed.
     """
 
     def __init__(self, ruleset: Ruleset, *, record: bool = False) -> None:
         self.decisions: list[Decision] = []
         self.doubts: list[Doubted] = []
+        self.gave_up = False
         self._record = record
         self._rules = ruleset
         self._hooks = ruleset.there
@@ -127,6 +130,8 @@ class Walk:
     def fate(self, packet: Packet, atoms: int | None = None) -> Fate:
         """What becomes of connections that begin with `packet`, for all atoms of the space."""
         flows = {packet: self._space.full if atoms is None else atoms}
+        if self._rules.too_large:
+            return self._given_up()
         self._bridges(packet)
         flows = self._ingress(packet, flows)
         flows = self._prerouting(flows)
@@ -144,9 +149,19 @@ class Walk:
         for arriving in arrivals.values():
             passed |= arriving
         if self._budget <= 0:
-            passed = self._stopped = self._space.full
-            self._doubt(None, None, "more rules than can be followed", passed)
+            return self._given_up()
         return Fate(passed, self._stopped, self._redirected, arrivals)
+
+    @property
+    def steps(self) -> int:
+        """How many rules were looked at."""
+        return _BUDGET - self._budget
+
+    def _given_up(self) -> Fate:
+        full = self._space.full
+        self._doubt(None, None, TOO_MUCH, full)
+        self.gave_up = True
+        return Fate(full, full, self._redirected, {(None, None, True): full})
 
     def _through(self, hooks: tuple[str, ...], flows: dict[Packet, int]) -> dict[Packet, int]:
         for hook in hooks:
@@ -299,6 +314,7 @@ class Walk:
             start, _, form = heapq.heappop(pending)
             rest = waiting.pop((start, form))
             for candidate in index.candidates(form, start):
+                self._budget -= 1
                 if isinstance(candidate, Plain):
                     hit = rest & candidate.atoms
                     rest ^= hit
@@ -333,7 +349,6 @@ class Walk:
 
     def _rule(self, frame: _Frame, packet: Packet, atoms: int) -> None:
         """Takes `atoms` through one rule."""
-        self._budget -= 1
         if self._budget <= 0:
             return
         for step in frame.rule.steps:

@@ -48,7 +48,7 @@ from audit_agent.facts.firewall.rules import (
     fits,
     mirrored,
 )
-from audit_agent.facts.firewall.space import Space
+from audit_agent.facts.firewall.space import Space, count_atoms
 
 
 class Layout(Struct, frozen=True):
@@ -111,13 +111,19 @@ class Hooks:
 CONNTRACK = -200
 """The priority at which prerouting and output meet connection tracking."""
 
+_MOST_BITS = 4_000_000_000
+"""Rules times atoms: what is larger would take gigabytes (and a host may send what it likes)."""
+
 INBOUND = ("ingress", "prerouting", "input")
 _THERE = (*INBOUND, "forward", "postrouting")
 _BACK = ("output", "prerouting", "forward", "postrouting", "egress")
 
 
 class Ruleset:
-    """All rules: as the first packets of connections meet them, and as the answers do."""
+    """All rules: as the first packets of connections meet them, and as the answers do.
+
+    `too_large` says that there are more than can be followed: nothing is certain then.
+    """
 
     def __init__(
         self, family: int, tables: Sequence[Table], layout: Layout, extra: Iterable[Ranges] = ()
@@ -134,7 +140,14 @@ class Ruleset:
             if chain.hook
         ]
         chains = [*self.there.chains(*_THERE), *self.back.chains(*_BACK)]
-        self.space = _space(family, chains, layout, extra)
+        zones = [*extra, layout.own, MULTICAST[family]]
+        cuts = _Cuts(family, zones, chains)
+        rules = sum(len(chain.rules) for chain in chains)
+        self.too_large = rules * cuts.atoms > _MOST_BITS
+        if self.too_large:
+            self.space = Space(family, zones, own=layout.own)
+        else:
+            self.space = cuts.space(layout.own)
         self._filters: dict[int, _Filter] = {}
         self._interfaces: dict[tuple[object, ...], str] = {}
 
@@ -313,28 +326,43 @@ def _can_stop(step: Step) -> bool:
     return isinstance(step, Opaque | Untrack) or (isinstance(step, Verdict) and step.kind == "drop")
 
 
-def _space(family: int, chains: Sequence[Chain], layout: Layout, extra: Iterable[Ranges]) -> Space:
-    addresses: list[Ranges] = [*extra, layout.own, MULTICAST[family]]
-    ports: list[Ranges] = []
-    flags: list[tuple[int, int]] = []
-    extras: list[str] = []
-    for chain in chains:
-        for rule in chain.rules:
-            for condition in conditions(rule.steps):
-                if isinstance(condition, SourceIn):
-                    addresses += [condition.ranges] if condition.family == family else []
-                elif isinstance(condition, OriginalIn):
-                    if condition.part == "source" and condition.family == family:
-                        addresses.append(condition.ranges)
-                    elif condition.part == "source port":
-                        ports.append(condition.ranges)
-                elif isinstance(condition, SourcePortIn):
-                    ports.append(condition.ranges)
-                elif isinstance(condition, FlagsAre):
-                    flags.append((condition.mask, condition.value))
-                elif isinstance(condition, Carries):
-                    extras.append(condition.extra)
-    return Space(family, addresses, ports, flags, extras, layout.own)
+class _Cuts:
+    """What the rules tell apart of what a sender can vary."""
+
+    def __init__(self, family: int, zones: Iterable[Ranges], chains: Sequence[Chain]) -> None:
+        self._family = family
+        self._addresses = list(zones)
+        self._ports: list[Ranges] = []
+        self._flags: list[tuple[int, int]] = []
+        self._extras: list[str] = []
+        for chain in chains:
+            for rule in chain.rules:
+                for condition in conditions(rule.steps):
+                    self._add(condition)
+
+    def _add(self, condition: Condition) -> None:
+        if isinstance(condition, SourceIn):
+            self._addresses += [condition.ranges] if condition.family == self._family else []
+        elif isinstance(condition, OriginalIn):
+            if condition.part == "source" and condition.family == self._family:
+                self._addresses.append(condition.ranges)
+            elif condition.part == "source port":
+                self._ports.append(condition.ranges)
+        elif isinstance(condition, SourcePortIn):
+            self._ports.append(condition.ranges)
+        elif isinstance(condition, FlagsAre):
+            self._flags.append((condition.mask, condition.value))
+        elif isinstance(condition, Carries):
+            self._extras.append(condition.extra)
+
+    @property
+    def atoms(self) -> int:
+        """How many there are at most."""
+        return count_atoms(self._family, self._addresses, self._ports, self._flags, self._extras)
+
+    def space(self, own: Ranges) -> Space:
+        """The space so cut."""
+        return Space(self._family, self._addresses, self._ports, self._flags, self._extras, own)
 
 
 class Plain(NamedTuple):

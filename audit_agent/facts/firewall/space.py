@@ -55,7 +55,7 @@ class Space:
         ]
         self._width = len(self._starts)
         self._choices = len(self._ports) * len(self._sent)
-        self._repeat = sum(1 << (self._width * choice) for choice in range(self._choices))
+        self._repeat = _repeated(self._width, self._choices)
         self._memo: dict[Ranges, int] = {}
         self.full = (1 << (self._width * self._choices)) - 1
         self.yes: Doubt = (self.full, self.full)
@@ -158,6 +158,28 @@ class Space:
             found.append((self._starts[low], last))
             classes = classes >> end << end
         return tuple(found)
+
+
+def count_atoms(
+    family: int,
+    addresses: Iterable[Ranges],
+    ports: Iterable[Ranges],
+    flags: Iterable[tuple[int, int]],
+    extras: Iterable[str],
+) -> int:
+    """How many atoms a space would have at most, before one is made of them."""
+    sent = len(_flag_classes(set(flags))) * (len(set(extras)) + 2)
+    return len(_starts(addresses, top(family))) * len(_starts(ports, 65535)) * sent
+
+
+def _repeated(width: int, choices: int) -> int:
+    """A bit at the start of each of so many blocks, doubled until they are enough."""
+    mask, made = 1, 1
+    while made < choices:
+        take = min(made, choices - made)
+        mask |= (mask & ((1 << (take * width)) - 1)) << (made * width)
+        made += take
+    return mask
 
 
 def _starts(sets: Iterable[Ranges], highest: int) -> list[int]:
