@@ -114,6 +114,8 @@ def run_as(sshd_host, tmp_path):
         )
         sshd_host.write(f"/srv/{program}", text)
         python = Path(sys.executable)
+        if not (sshd_host.root / str(python).lstrip("/")).exists():
+            pytest.skip(f"a test host has a /tmp and /run of its own, and {python} lies there")
         for directory in {*python.parents, *python.resolve().parents, *REPOSITORY.parents}:
             (sshd_host.root / str(directory).lstrip("/")).chmod(0o755)
         paths = ":".join(path for path in sys.path if path.endswith("site-packages"))
