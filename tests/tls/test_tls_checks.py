@@ -426,3 +426,12 @@ def test_what_fails_fails_whether_it_was_loaded_or_not(judge, issue):
     sections = host({"/s/a.pem": issue(since=-9, days=-1).pem}, more={"tls.times": times})
     [finding] = judge("TLS-01", sections)
     assert finding.status == "fail"
+
+
+def test_what_a_file_that_was_cut_off_includes_is_out_of_sight(judge, issue):
+    site = "server { server_name a.example; ssl_certificate /s/a.pem; }"
+    rows = f"include\tnginx\t{CONF}\t9\t/etc/nginx/sites/*\n"
+    more = {f"file:{CONF}": Gap.TRUNCATED, "file:/etc/nginx/sites/a": site}
+    sections = host({"/s/a.pem": issue().pem}, rows=rows, more=more)
+    for check in ("TLS-01", "TLS-02", "TLS-07", "TLS-09"):
+        assert ("unknown", CONF) in statuses(judge(check, sections))

@@ -103,8 +103,10 @@ def read_tls_configuration(evidence: Evidence) -> TlsConfiguration:
         for server, root, process in processes or ()
         if root == "other" or server not in configured
     )
-    # A file too large to be kept was still searched for names, by the collector.
-    missing = {n: gap for n, gap in missing.items() if gap is not Gap.TRUNCATED or n == _SECTION}
+    # A file too large to be kept was still searched for names, by the collector; but what it
+    # includes is out of sight.
+    including = {_SECTION, *(f"file:{row[2]}" for row in rows if row[0] == "include")}
+    missing = {n: gap for n, gap in missing.items() if gap is not Gap.TRUNCATED or n in including}
     return TlsConfiguration(servers, references, missing, unread)
 
 
