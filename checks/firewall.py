@@ -133,6 +133,9 @@ def no_blanket_accept(host: Host, params: Params) -> Iterator[Outcome]:
         yield from outcomes
         return
     families = [family for family in (4, 6) if _addresses(host, family)]
+    if not families:
+        yield Outcome(Status.UNKNOWN, "no_address", quotes=(Quote("net.addresses"),))
+        return
     if not any(chain.rules for family in families for chain in host.loaded_rules.chains(family)):
         _require(host, *families)
         yield Outcome(Status.NOT_APPLICABLE, "no_rules", quotes=_read_sections(host, *families))
@@ -177,7 +180,9 @@ def ipv6_like_ipv4(host: Host, params: Params) -> Iterator[Outcome]:
         yield from outcomes
         return
     addresses = _addresses(host, 6)
-    if not addresses:
+    if not host.network.addresses:
+        yield Outcome(Status.UNKNOWN, "no_address", quotes=(Quote("net.addresses"),))
+    elif not addresses:
         yield Outcome(Status.PASS, "no_global", quotes=(Quote("net.addresses"),))
     elif not _addresses(host, 4):
         yield Outcome(Status.NOT_APPLICABLE, "no_ipv4", quotes=(Quote("net.addresses"),))

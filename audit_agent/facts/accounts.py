@@ -64,11 +64,14 @@ def read_passwords(evidence: Evidence) -> list[Password]:
     """The state of every password.
 
     Raises:
-        EvidenceMissing: /etc/shadow was not readable (it takes root).
+        EvidenceMissing: /etc/shadow was not readable (it takes root), or holds nobody.
     """
     section = evidence["accounts.shadow"]
-    return [
+    passwords = [
         Password(fields[0], fields[1], Quote(section.name, number, number))
         for number, line in enumerate(section.lines, 1)
         if len(fields := line.split(":")) >= 2 and fields[0][:1] not in {"+", "-"}
     ]
+    if not passwords:
+        raise EvidenceMissing(section.name, Gap.FAILED)
+    return passwords

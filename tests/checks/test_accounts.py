@@ -40,6 +40,7 @@ def test_ac_02(judge, passwd, status, lines):
         (PASSWD + "+::::::\n", SHADOW + "+:empty::::::\n", ["pass"]),
         (PASSWD + "toor::0:0\n", SHADOW, ["fail"]),
         (PASSWD, Gap.DENIED, ["unknown"]),
+        (PASSWD, "", ["unknown"]),
     ],
 )
 def test_ac_03(judge, passwd, shadow, statuses):

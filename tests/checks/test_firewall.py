@@ -476,3 +476,10 @@ def test_fw_06(judge, sections, status, says):
     [finding] = judge("FW-06", sections)
     assert finding.status == status, (finding.summary.en, finding.observed)
     assert says in finding.summary.en
+
+
+@pytest.mark.parametrize("ident", ["FW-02", "FW-03", "FW-05"])
+def test_a_host_on_which_no_address_was_seen_is_unknown(judge, ident):
+    [finding] = judge(ident, host(four=DROP + SSH, addresses=""))
+    assert finding.status == "unknown"
+    assert "no address" in finding.summary.en
