@@ -163,24 +163,23 @@ class Exposure:
         return list(found.values())
 
     def explain(self, outcome: str, among: Ranges) -> list[Because]:
-        """What decides for the largest class of sources that comes to `outcome`, "accept" ...
+        """What decides for the widest range of sources that comes to `outcome`, "accept" ...
 
-        The largest by what of it lies in `among`; if nothing does, by all of it. Of accepted ones
-        the last accepting decision of input or forward; of the others the drops, or the doubts.
+        The widest of those in `among`; if there are none, of all. Of accepted ones the last
+        accepting decision of input or forward; of the others the drops, or the doubts.
         """
-        classes = self._space.each(self._classes[outcome])
-        if not classes:
+        ranges = {"accept": self.accept, "drop": self.drop, "undecided": self.undecided}[outcome]
+        found = intersection(ranges, among) or ranges
+        if not found:
             return []
-        number, sources = max(
-            classes,
-            key=lambda each: (size(intersection((each[1],), among)), each[1][1] - each[1][0]),
-        )
+        first, _ = max(found, key=lambda each: each[1] - each[0])
+        number, sources = self._space.class_of(first)
         for way in self._ways:
             atom = self._space.atom(number, self._in_question(way, outcome))
             if atom:
                 key = (way.packet, outcome, atom)
                 if way.doubts or key not in self._explained_before:
-                    self._explained_before[key] = self._explained(way, atom, outcome, (sources,))
+                    self._explained_before[key] = self._explained(way, atom, outcome, sources)
                 return self._explained_before[key]
         return []
 
@@ -247,7 +246,7 @@ class PacketFilter:
     def ruleset(self, family: int) -> Ruleset:
         """The rules that packets of the family meet."""
         if family not in self._rulesets:
-            extra: list[Ranges] = [union(not_public(family))]
+            extra: list[Ranges] = [not_public(family)]
             if family == 6:
                 extra.append(_LINK_LOCAL)
             self._rulesets[family] = Ruleset(

@@ -3,9 +3,11 @@
 import ipaddress
 import re
 from collections.abc import Mapping
+from functools import cache
 
 from msgspec import Struct
 
+from audit_agent.facts.firewall.ranges import Ranges, network, union
 from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote
 
 _UP, _LOOPBACK = 0x1, 0x8
@@ -107,10 +109,10 @@ def _inside(family: int, number: int, networks: Mapping[int, tuple[str, ...]]) -
     return any(make(number) in ipaddress.ip_network(text) for text in networks[family])
 
 
-def not_public(family: int) -> list[tuple[int, int]]:
-    """The address ranges that the Internet does not route, as numbers."""
-    networks = [ipaddress.ip_network(text) for text in _NOT_PUBLIC[family]]
-    return [(int(net.network_address), int(net.broadcast_address)) for net in networks]
+@cache
+def not_public(family: int) -> Ranges:
+    """The addresses that the Internet does not route."""
+    return union(network(text)[1:] for text in _NOT_PUBLIC[family])
 
 
 def read_network(evidence: Evidence) -> Network:
@@ -151,7 +153,7 @@ def _addresses(evidence: Evidence) -> list[Address]:
                 family=address.version,
                 text=str(address),
                 number=int(address),
-                length=min(int(length), most) if length.isdigit() else most,
+                length=min(int(length), most) if re.fullmatch("[0-9]{1,3}", length) else most,
                 scope=match[4] or "global",
                 quote=Quote(section.name, number, number),
             )
@@ -178,7 +180,7 @@ def _interfaces(evidence: Evidence, addresses: list[Address]) -> list[Interface]
 
 def _listed(lines: list[str]) -> list[Interface]:
     found: list[Interface] = []
-    for line in lines:
+    for line in filter(str.strip, lines):
         name, *words = line.split()
         fields = [word.partition("=") for word in words]
         flags = next((value for key, _, value in fields if key == "flags"), "0x1")

@@ -20,6 +20,8 @@ from audit_agent.facts.network import Network, not_public
 from audit_agent.facts.sockets import Listener
 from audit_agent.model import Quote
 
+_MOST_WORDS = 20
+
 
 class Reach(Struct, frozen=True):
     """What several exposures come to, seen from the Internet and from private networks.
@@ -66,24 +68,24 @@ def reach(
         kind = _kind(sure, may, surely, possibly, most)
         if kind != "closed":
             possible[family] += may
-        among = (
-            union(not_public(family)) if inside or private else public(everything(family), family)
-        )
+        among = not_public(family) if inside or private else public(everything(family), family)
         because += exposure.explain(_OUTCOMES[kind], among)
         kinds.add(kind)
     order = ("open", "undecided", "limited", "closed")
     worst = next((kind for kind in order if kind in kinds), "closed")
-    words = [word for family, ranges in possible.items() for word in written(family, union(ranges))]
-    return Reach(worst, tuple(words[:20]), tuple(_most_telling(because, worst)))
+    words: list[str] = []
+    for family, ranges in possible.items():
+        words += written(family, union(ranges)[:_MOST_WORDS])
+    return Reach(worst, tuple(words[:_MOST_WORDS]), tuple(_most_telling(because, worst)))
 
 
 def public(ranges: Ranges, family: int) -> Ranges:
     """The part of the ranges that the Internet routes."""
-    return difference(ranges, union(not_public(family)))
+    return difference(ranges, not_public(family))
 
 
 def _plausible(ranges: Ranges, family: int, *, inside: bool) -> Ranges:
-    return intersection(ranges, union(not_public(family))) if inside else ranges
+    return intersection(ranges, not_public(family)) if inside else ranges
 
 
 def _kind(sure: Ranges, may: Ranges, surely: int, possibly: int, most: int) -> str:

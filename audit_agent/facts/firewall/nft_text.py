@@ -73,6 +73,8 @@ class _Reader:
         return self._tokens[min(self._at, len(self._tokens) - 1)].line if self._tokens else 0
 
     def _next(self) -> str:
+        if self._at >= len(self._tokens):
+            raise _NotNft("")
         text = self._text
         self._at += 1
         return text
@@ -385,7 +387,7 @@ class _Reader:
     def _skip_words(self) -> None:
         """What a final statement still has to say."""
         while self._text not in _ENDS and self._text != "comment":
-            self._at += 1
+            self._next()
 
     def _log(self) -> Json:
         self._next()
@@ -561,7 +563,7 @@ class _Reader:
             return {"meta": {"key": word}}
         if word == "numgen":
             while self._text not in {"map", "vmap", *_ENDS}:
-                self._at += 1
+                self._next()
             return {"numgen": {}}
         raise _NotNft(word)
 
@@ -656,7 +658,7 @@ class _Reader:
     def _element_options(self) -> None:
         """Timeouts, counters, comments and limits of an element."""
         while self._text not in {",", "}", ":", "\n", ""} or self._quoted:
-            self._at += 1
+            self._next()
 
     def _mapped(self) -> object:
         if self._text in {*_VERDICTS, "jump", "goto"}:

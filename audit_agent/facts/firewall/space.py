@@ -120,16 +120,10 @@ class Space:
             found &= some
         return found
 
-    def each(self, classes: int) -> list[tuple[int, tuple[int, int]]]:
-        """The address classes one by one: (number, (first, last address))."""
-        found: list[tuple[int, tuple[int, int]]] = []
-        while classes:
-            number = (classes & -classes).bit_length() - 1
-            end = number + 1
-            last = self._starts[end] - 1 if end < self._width else top(self.family)
-            found.append((number, (self._starts[number], last)))
-            classes &= classes - 1
-        return found
+    def class_of(self, address: int) -> tuple[int, Ranges]:
+        """The number of the class that an address is in, and its addresses."""
+        number = bisect_right(self._starts, address) - 1
+        return number, self.ranges(1 << number)
 
     def atom(self, number: int, mask: int) -> int:
         """One atom in `mask` of an address class, as plain a packet as can be; 0 if none is."""
