@@ -7,7 +7,7 @@ from audit_agent.engine import Evaluate, Params
 from audit_agent.facts import Host
 from audit_agent.facts.firewall.rules import place
 from audit_agent.facts.reach import Port, reachable_ports
-from audit_agent.facts.sockets import Listener
+from audit_agent.facts.sockets import Listener, socket_list
 from audit_agent.model import Outcome, Quote, Severity, Status, Text
 
 _DHCP = {68, 546}
@@ -24,7 +24,7 @@ def inventory(host: Host, _: Params) -> Iterator[Outcome]:
         "names": ", ".join(listener.name for listener in unnamed[:20]),
     }
     if not unnamed:
-        yield Outcome(Status.PASS, "complete", "", observed, values, _sections(listeners))
+        yield Outcome(Status.PASS, "complete", "", observed, values, _all_read(host))
         return
     message = "no_owner" if host.evidence.privilege.root else "no_privilege"
     quotes = tuple(listener.quote for listener in unnamed[:20])
@@ -37,10 +37,9 @@ def _line(listener: Listener) -> str:
     )
 
 
-def _sections(listeners: list[Listener]) -> tuple[Quote, ...]:
+def _all_read(host: Host) -> tuple[Quote, ...]:
     """All that was read of the sockets."""
-    names = dict.fromkeys(listener.quote.section for listener in listeners)
-    return tuple(Quote(name) for name in names) or (Quote("net.sockets"),)
+    return (Quote(socket_list(host.evidence).name),)
 
 
 def undeclared(host: Host, params: Params) -> Iterator[Outcome]:
@@ -53,7 +52,7 @@ def undeclared(host: Host, params: Params) -> Iterator[Outcome]:
         )
     if not ports:
         _require_rules(host)
-        yield Outcome(Status.PASS, "loopback_only", quotes=_sections(host.listeners))
+        yield Outcome(Status.PASS, "loopback_only", quotes=_all_read(host))
 
 
 def _of_client(host: Host, port: Port) -> bool:
@@ -91,7 +90,7 @@ def high_risk(host: Host, params: Params) -> Iterator[Outcome]:
     if not ports:
         _require_rules(host)
         values = {"count": len(host.listeners)}
-        yield Outcome(Status.PASS, "none", "", "", values, _sections(host.listeners))
+        yield Outcome(Status.PASS, "none", "", "", values, _all_read(host))
 
 
 def _numbers(port: Port) -> set[int]:

@@ -81,7 +81,7 @@ def read_apt_updates(
         quote = Quote("patches.apt-suites", suite.first, suite.last)
         try:
             dated = parsedate_to_datetime(suite.fields["Date"])
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, OverflowError):
             doubts.append(Doubt("broken-list", suite.path, (quote,)))
             continue
         dated = dated if dated.tzinfo else dated.replace(tzinfo=dt.UTC)

@@ -202,7 +202,7 @@ def _from_timedatectl(evidence: Evidence, name: str, answer: str, quote: Quote) 
 def _kernel(evidence: Evidence) -> tuple[bool | None, tuple[Quote, ...]]:
     section = evidence.sections.get("clock.kernel")
     for number, line in enumerate(section.lines if section is not None else [], 1):
-        found = re.match(r"\s*status:\s+(\d+)", line)
+        found = re.match(r"\s*status:\s+(\d{1,10})", line)
         if section is not None and found:
             return not int(found[1]) & 0x40, (Quote(section.name, number, number),)  # STA_UNSYNC
     return None, ()

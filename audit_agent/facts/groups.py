@@ -23,8 +23,9 @@ def read_groups(evidence: Evidence) -> dict[int, Group]:
     primary: dict[int, list[str]] = {}
     for line in evidence["file:/etc/passwd"].lines:
         fields = line.split(":")
-        if len(fields) >= 7 and _number(fields[3]) is not None:
-            primary.setdefault(int(fields[3]), []).append(fields[0])
+        gid = _number(fields[3]) if len(fields) >= 7 else None
+        if gid is not None:
+            primary.setdefault(gid, []).append(fields[0])
     section = evidence["file:/etc/group"]
     groups: dict[int, Group] = {}
     for number, line in enumerate(section.lines, 1):

@@ -57,7 +57,7 @@ def read_host_age(evidence: Evidence) -> HostAge:
         path, birth, mtime = match.groups()
         # What was changed later was made before: of the two times the earlier one counts. The root
         # itself is changed by every new entry, so that only its birth tells.
-        times = [int(birth)] if birth.isdigit() and int(birth) else []
+        times = [int(birth)] if re.fullmatch("[1-9][0-9]{,11}", birth) else []
         times += [int(mtime)] if path in _FIRST_BOOT else []
         credible = [made for made in map(epoch, times) if made >= _CREDIBLE]
         if credible and (path in _FIRST_BOOT or path == "/"):

@@ -10,7 +10,8 @@ from msgspec import Struct
 from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote
 
 _LINE = re.compile(
-    r"([-dlpscb?][-rwxsStT]{9})\S* (\d+) (\d+) (\d+) (\d+) (-?\d{1,12})(?:\.\d+)? (/.*)"
+    r"([-dlpscb?][-rwxsStT]{9})\S* (\d{1,10}) (\d{1,10}) (\d{1,19}) (\d{1,10})"
+    r" (-?\d{1,12})(?:\.\d+)? (/.*)"
 )
 _SECTION = "logs.files"
 

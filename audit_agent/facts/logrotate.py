@@ -539,7 +539,7 @@ class _File:
             self.block.set(quote, "criterion", size=1)
         elif word == "weekly":
             rest = self._line()
-            day = re.fullmatch(r"\s*\+?(\d+)", rest)
+            day = re.fullmatch(r"\s*\+?(\d{1,9})", rest)
             if rest and (day is None or int(day[1]) > 7):
                 self._give_up(f"bad weekday {rest.strip()}")
             self.block.set(quote, "criterion", weekday=int(day[1]) if day is not None else 0)
@@ -708,6 +708,6 @@ def c_integer(text: str, *, wide: bool = False) -> tuple[int, str]:
         return 0, text
     digits = match[2].lower()
     base = 16 if digits.startswith("0x") else 8 if digits.startswith("0") else 10
-    number = min(int(digits, base), 2**63 - 1)
+    number = min(int(digits[:80], base), 2**63 - 1)  # longer ones are as far beyond the limit
     number = -number if match[1] == "-" else number
     return number if wide else (number + 2**31) % 2**32 - 2**31, text[match.end() :]

@@ -9,7 +9,7 @@ from audit_agent.facts.certificates import CertificateFile
 from audit_agent.facts.webconfig.configuration import Reference
 from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote, Section
 
-_LISTED = re.compile(r"([-dlpscbD][-rwxsStT]{9})(\S?) +\d+ +(\d+) +(\d+) ")
+_LISTED = re.compile(r"([-dlpscbD][-rwxsStT]{9})(\S?) +\d+ +(\d{1,10}) +(\d{1,10}) ")
 
 
 class Mode(Struct, frozen=True):

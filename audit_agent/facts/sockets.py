@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct, structs
 
 from audit_agent.facts.accounts import Account
-from audit_agent.model import Evidence, EvidenceMissing, Quote, Section
+from audit_agent.model import Evidence, EvidenceMissing, Gap, Quote, Section
 
 
 class Listener(Struct, frozen=True):
@@ -58,16 +58,32 @@ class Listener(Struct, frozen=True):
         return (address.version,)
 
 
+def socket_list(evidence: Evidence) -> Section:
+    """The section that the listening sockets are read from: what ss, netstat or /proc/net told.
+
+    Raises:
+        EvidenceMissing: no way to read them worked.
+    """
+    try:
+        return evidence["net.sockets"]
+    except EvidenceMissing as missing:
+        try:
+            return evidence["net.proc-sockets"]
+        except EvidenceMissing:
+            raise missing from None
+
+
 def read_listeners(evidence: Evidence, accounts: Mapping[int, str]) -> list[Listener]:
     """Every listening socket; `accounts` gives users their names.
 
     Raises:
         EvidenceMissing: no way to read them worked.
     """
-    try:
-        section = evidence["net.sockets"]
-    except EvidenceMissing as missing:
-        return _of_proc(evidence, accounts, missing)
+    section = socket_list(evidence)
+    if section.name == "net.proc-sockets":
+        return _of_proc(evidence, accounts)
+    if not section.lines:  # both programs write a heading above nothing
+        raise EvidenceMissing(section.name, Gap.FAILED)
     if section.command.startswith("netstat"):
         return _of_netstat(evidence, section, accounts)
     return _of_ss(evidence, section, accounts)
@@ -84,9 +100,9 @@ def user_names(accounts: list[Account]) -> dict[int, str]:
 
 _SS = re.compile(
     r"(?P<protocol>tcp|udp|mptcp|sctp|dccp|udplite)\s+(?:LISTEN|UNCONN|ESTAB|CLOSE)\s+\d+\s+\d+\s+"
-    r"(?P<local>\S+):(?P<port>\d+|\*)\s+(?P<peer>\S+)(?P<rest>.*)$"
+    r"(?P<local>\S+):(?P<port>\d{1,5}|\*)\s+(?P<peer>\S+)(?P<rest>.*)$"
 )
-_PROCESS = re.compile(r'users:\(\("((?:[^"\\]|\\.)*)",pid=(\d+)')
+_PROCESS = re.compile(r'users:\(\("((?:[^"\\]|\\.)*)",pid=(\d{1,10})')
 
 
 def _of_ss(evidence: Evidence, section: Section, accounts: Mapping[int, str]) -> list[Listener]:
@@ -101,12 +117,15 @@ def _of_ss(evidence: Evidence, section: Section, accounts: Mapping[int, str]) ->
     listeners: list[Listener] = []
     for number, line in enumerate(section.lines, 1):
         found = _SS.match(line)
-        if found is None or found["port"] == "*":
+        if found is None:
+            _refuse_if_socket(section, line)
+            continue
+        if found["port"] == "*":
             continue
         local, _, interface = found["local"].partition("%")
         address, dual = star if local == "*" else (local.strip("[]"), None)
         if not _is_address(address):
-            continue
+            raise EvidenceMissing(section.name, Gap.FAILED, line.strip())
         if address != "::":
             dual = False
         elif only := re.search(r"\bv6only:([01])", found["rest"]):
@@ -127,7 +146,7 @@ def _of_ss(evidence: Evidence, section: Section, accounts: Mapping[int, str]) ->
                 quote=Quote(section.name, number, number),
             )
         )
-    return _decided(listeners if today else _checked(listeners, _of_proc(evidence, accounts, None)))
+    return _decided(listeners if today else _checked(listeners, _of_proc(evidence, accounts)))
 
 
 def _checked(listeners: list[Listener], others: list[Listener]) -> list[Listener]:
@@ -145,7 +164,7 @@ def _checked(listeners: list[Listener], others: list[Listener]) -> list[Listener
 
 def _user_of_ss(rest: str, accounts: Mapping[int, str]) -> str:
     """`ss -e` leaves uid: out for root."""
-    found = re.search(r"\buid:(\d+)", rest)
+    found = re.search(r"\buid:(\d{1,10})", rest)
     if found is None and not re.search(r"\bino:[1-9]", rest):
         return ""
     uid = int(found[1]) if found else 0
@@ -153,8 +172,8 @@ def _user_of_ss(rest: str, accounts: Mapping[int, str]) -> str:
 
 
 _NETSTAT = re.compile(
-    r"(?P<protocol>tcp|udp)(?P<six>6?)\s+\d+\s+\d+\s+(?P<local>\S+):(?P<port>\d+)\s+\S+"
-    r"(?:\s+LISTEN)?(?:\s+(?P<pid>\d+)/(?P<process>\S+.*?))?(?:\s+-)?\s*$"
+    r"(?P<protocol>tcp|udp)(?P<six>6?)\s+\d+\s+\d+\s+(?P<local>\S+):(?P<port>\d{1,5})\s+\S+"
+    r"(?:\s+LISTEN)?(?:\s+(?P<pid>\d{1,10})/(?P<process>\S+.*?))?(?:\s+-)?\s*$"
 )
 
 
@@ -162,15 +181,16 @@ def _of_netstat(
     evidence: Evidence, section: Section, accounts: Mapping[int, str]
 ) -> list[Listener]:
     """`netstat -lntup`, of net-tools or busybox; the owners are added from /proc."""
-    known = {other.name: other for other in _of_proc(evidence, accounts, None)}
+    known = {other.name: other for other in _of_proc(evidence, accounts)}
     listeners: list[Listener] = []
     for number, line in enumerate(section.lines, 1):
         found = _NETSTAT.match(line)
         if found is None:
+            _refuse_if_socket(section, line)
             continue
         address, _, interface = found["local"].partition("%")
         if not _is_address(address):
-            continue
+            raise EvidenceMissing(section.name, Gap.FAILED, line.strip())
         listener = Listener(
             protocol=found["protocol"],
             address=address,
@@ -193,15 +213,11 @@ def _of_netstat(
     return _decided(listeners)
 
 
-def _of_proc(
-    evidence: Evidence, accounts: Mapping[int, str], missing: EvidenceMissing | None
-) -> list[Listener]:
-    """The listening lines of /proc/net; none where they are missing, unless all is (`missing`)."""
+def _of_proc(evidence: Evidence, accounts: Mapping[int, str]) -> list[Listener]:
+    """The listening lines of /proc/net; none where they are missing."""
     try:
         section = evidence["net.proc-sockets"]
     except EvidenceMissing:
-        if missing is not None:
-            raise missing from None
         return []
     owners = _owners(evidence)
     listeners = [
@@ -221,7 +237,7 @@ def _of_proc_line(
 ) -> Listener | None:
     found = re.fullmatch(
         r"(tcp|udp|udplite)(6?) ([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4}) "
-        r"([0-9A-F]+):([0-9A-F]{4}) (?:0A|07) (\d+) (\d+)",
+        r"([0-9A-F]+):([0-9A-F]{4}) (?:0A|07) (\d{1,10}) (\d+)",
         line,
     )
     if found is None or (found[1] != "tcp" and found[6] != "0000"):
@@ -260,7 +276,7 @@ def _owners(evidence: Evidence) -> dict[str, tuple[str, int]]:
     for line in lines:
         inode, _, rest = line.partition(" ")
         pid, _, process = rest.partition(" ")
-        if pid.isdigit():
+        if re.fullmatch("[0-9]{1,10}", pid):
             owners.setdefault(inode, (process, int(pid)))
     return owners
 
@@ -278,6 +294,12 @@ def _decided(listeners: list[Listener]) -> list[Listener]:
         else each
         for each in listeners
     ]
+
+
+def _refuse_if_socket(section: Section, line: str) -> None:
+    """A socket that cannot be read must not vanish: the whole list is then worth nothing."""
+    if re.match(r"\s*(mp)?(tcp|udp)", line):
+        raise EvidenceMissing(section.name, Gap.FAILED, line.strip())
 
 
 def _is_address(text: str) -> bool:

@@ -109,7 +109,7 @@ def read_sshd(evidence: Evidence) -> Sshd:
 
 def _daemon(line: str, quote: Quote) -> Daemon | None:
     fields = line.split("\t")
-    if len(fields) != 4 or not fields[0].isdigit():
+    if len(fields) != 4 or re.fullmatch("[0-9]{1,10}", fields[0]) is None:
         return None
     command = re.sub(r"^sshd: (?=/)| \[listener\].*$", "", fields[3].strip())
     words = command.split()
@@ -124,7 +124,7 @@ def _daemon(line: str, quote: Quote) -> Daemon | None:
             if not equals and words and not words[0].startswith("-"):
                 value = words.pop(0)
             overrides.setdefault(keyword.lower(), value.lower())
-    uid = int(fields[1]) if fields[1].isdigit() else None
+    uid = int(fields[1]) if re.fullmatch("[0-9]{1,10}", fields[1]) else None
     return Daemon(int(fields[0]), uid, fields[2], command, config, overrides, quote)
 
 
@@ -149,7 +149,8 @@ def _effective(evidence: Evidence) -> tuple[dict[str, tuple[str, int]] | None, s
 
 def _version(evidence: Evidence) -> tuple[int, int] | None:
     section = evidence.sections.get("sshd.version")
-    found = re.search(r"OpenSSH_(\d+)\.(\d+)", section.text) if section is not None else None
+    text = section.text if section is not None else ""
+    found = re.search(r"OpenSSH_(\d{1,4})\.(\d{1,4})", text)
     return (int(found[1]), int(found[2])) if found else None
 
 

@@ -54,7 +54,7 @@ def read_system(evidence: Evidence) -> System:
         pretty_name=fields.get("PRETTY_NAME", ident),
         platform_id=fields.get("PLATFORM_ID", ""),
         family=_family(like, evidence),
-        quote=Quote(section.name, 1, len(section.lines)),
+        quote=Quote(section.name),
     )
 
 

@@ -65,7 +65,7 @@ def test_pt_01_prefers_the_table_to_what_the_release_says_itself(judge):
     (finding,) = judge("PT-01", {"file:/etc/os-release": text})
     assert finding.status == "fail"
     assert "SUPPORT_END=2030-01-01" in finding.observed
-    assert [quote.lines for quote in finding.quotes] == ["1-7", "7"]
+    assert [quote.lines for quote in finding.quotes] == ["", "7"]
 
 
 def test_every_release_has_what_its_words_need():

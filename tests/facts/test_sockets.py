@@ -2,6 +2,7 @@
 
 # ruff: noqa: E501 - as the programs print it
 
+import contextlib
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from audit_agent.facts.sockets import read_listeners
-from audit_agent.model import Gap, Section
+from audit_agent.model import EvidenceMissing, Gap, Section
 
 # iproute2 6.1, ss -lntupe
 TODAY = """\
@@ -195,4 +196,19 @@ WORDS = [*TODAY.split(), *SEVEN.split(), *NETSTAT.split(), *PROC.split(), "\n", 
 @given(st.lists(st.sampled_from(WORDS), max_size=40), st.sampled_from(["ss", "netstat -l", ""]))
 def test_garbage_is_survived(make_evidence, words, command):
     text = " ".join(words)
-    read(make_evidence, text or Gap.NO_TOOL, command, **{"net.proc-sockets": text})
+    with contextlib.suppress(EvidenceMissing):
+        read(make_evidence, text or Gap.NO_TOOL, command, **{"net.proc-sockets": text})
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("ss -lntupe", "tcp   LISTEN 0      128    0.0.0.0;22 0.0.0.0:*"),
+        ("ss -lntupe", "tcp   LISTEN 0      128    1.2.3:22   0.0.0.0:*"),
+        ("netstat -lntup", "tcp        0      0 0.0.0.0       0.0.0.0:*  LISTEN"),
+        ("ss -lntupe", None),
+    ],
+)
+def test_a_socket_that_cannot_be_read_does_not_vanish(make_evidence, command, line):
+    with pytest.raises(EvidenceMissing):
+        read(make_evidence, f"heading\n{line}\n" if line else "", command)

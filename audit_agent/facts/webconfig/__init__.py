@@ -1,5 +1,6 @@
 """Which certificate and key files nginx, Apache, HAProxy and Postfix are configured with."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
@@ -105,7 +106,10 @@ def read_tls_configuration(evidence: Evidence) -> TlsConfiguration:
     )
     # A file too large to be kept was still searched for names, by the collector; but what it
     # includes is out of sight.
-    including = {_SECTION, *(f"file:{row[2]}" for row in rows if row[0] == "include")}
+    including = {
+        _SECTION,
+        *(f"file:{row[2]}" for row in rows if row[0] == "include" and len(row) > 2),
+    }
     missing = {n: gap for n, gap in missing.items() if gap is not Gap.TRUNCATED or n in including}
     return TlsConfiguration(servers, references, missing, unread)
 
@@ -138,7 +142,7 @@ def _processes(evidence: Evidence) -> list[tuple[str, str, Process]] | None:
 
 def _names(rows: list[list[str]]) -> Iterator[_Name]:
     for number, row in enumerate(rows, 1):
-        if len(row) == 5 and row[3].isdecimal():
+        if len(row) == 5 and re.fullmatch("[0-9]{1,9}", row[3]):
             kind, dialect, file, line, path = row
             server = "haproxy" if dialect == "crt-list" else dialect
             yield _Name(kind, server, file, int(line), path, Quote(_SECTION, number, number))

@@ -251,3 +251,11 @@ def test_shuffled_words_are_survived(words):
             for rule in chain.rules:
                 for step in rule.steps:
                     assert step is not None or isinstance(step, Verdict | Cases | Translate)
+
+
+def test_text_that_breaks_off_anywhere_is_survived():
+    text = WHOLE.replace("}", " reject with icmp x numgen random mod 2 vmap { } }")
+    text += " table netdev d { chain c { type filter hook ingress device lo priority 0 ; } }"
+    words = text.replace("\n", " \n ").split(" ")
+    for length in range(len(words)):
+        nft_text.parse(" ".join(words[:length]).split("\n"), "x")
