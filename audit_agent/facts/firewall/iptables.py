@@ -226,6 +226,8 @@ class _RuleReader:
             self._modules.append(module)
             if module not in _MODULES and module not in _EXTRAS:
                 self._add(Unknown(module))
+            if module == "connmark":  # never of a packet without a connection, "!" or not
+                self._add(TRACKED)
             return
         if self._modules[-1] in _EXTRAS and word.startswith("--"):
             extra = Carries(" ".join([self._modules[-1], word, *values]))
@@ -473,10 +475,6 @@ def _direction(values: list[str]) -> Condition:
     return AllOf((TRACKED, way))
 
 
-def _connection_mark(values: list[str]) -> Condition:
-    return AllOf((TRACKED, _marked("ct")(values)))
-
-
 def _kinds_of_6(values: list[str], side: str) -> Condition:
     """For IPv6, a type is read from the address itself, but for "local" (xt_addrtype)."""
     kinds = _kinds(values)
@@ -567,7 +565,7 @@ _MODULES: dict[str, dict[str, Callable[[list[str]], Condition]]] = {
     "iprange": {},
     "set": {},
     "mark": {"--mark": _marked("packet")},
-    "connmark": {"--mark": _connection_mark},
+    "connmark": {"--mark": _marked("ct")},
     "addrtype": {
         "--src-type": lambda values: SourceKind(_kinds(values)),
         "--dst-type": lambda values: DestinationKind(_kinds(values)),
@@ -581,6 +579,7 @@ _MODULES: dict[str, dict[str, Callable[[list[str]], Condition]]] = {
         "--physdev-is-bridged": _bridged,
     },
     "comment": {"--comment": _always},
+    "nfacct": {"--nfacct-name": _always},
     # The question is put for sources whose answers leave by the interface they came in on.
     "rpfilter": {
         "--loose": _always,
