@@ -464,7 +464,7 @@ ZONES = "public (active)\n  target: default\n  interfaces: eth0\n  services: ssh
         ),
         (host(unit_files=FIREWALLD, units=RUNNING, **{"firewall.firewalld": Gap.DENIED}), "unknown", ""),
         (host(four=DROP), "fail", "none are stored"),
-        (host(), "fail", "no firewall rules are loaded, none are stored"),
+        (host(), "fail", "no firewall rules are loaded (beside"),
         (host(four=DROP, scripts="/etc/rc.local:3:iptables-restore < /etc/fw\n"), "manual", ""),
         (host(four=DROP, scripts=Gap.NOT_COLLECTED), "unknown", ""),
         (host(four=DROP, **{"file:__etc__iptables__rules.v4": Gap.DENIED}), "unknown", ""),
