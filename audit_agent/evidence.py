@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from pathlib import Path
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -130,9 +131,11 @@ def _none(rest: bytes) -> Section:
 def _frame(body: bytes, marks: list[re.Match[bytes]]) -> Section:
     """The section that begins at the first of `marks` (begin, end, status, close)."""
     name = (marks[0][2] or b"").decode("utf-8", "replace")
-    command = body[marks[0].end() + 1 :].split(b"\n", 1)[0]
+    begin = marks[0].end() + 1
+    newline = body.find(b"\n", begin)
+    command = body[begin : newline if newline >= 0 else len(body)]
     text = command.decode("utf-8", "replace")
-    start = marks[0].end() + 1 + len(command) + 1
+    start = begin + len(command) + 1
     if [mark[1] for mark in marks[1:]] != [b"end", b"status", b"close"]:
         stop = marks[1].start() - 1 if len(marks) > 1 else len(body)
         return Section(name=name, command=text, gap=Gap.LOST, stdout=body[start:stop])
@@ -226,10 +229,9 @@ def _host_time(sections: dict[str, Section]) -> dt.datetime | None:
     lines = section.lines if section is not None else []
     try:
         utc = dt.datetime.strptime(lines[0], "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=dt.UTC)
-        offset = dt.datetime.strptime(lines[1], "%z").tzinfo
-    except (IndexError, ValueError):
+        return utc.astimezone(dt.datetime.strptime(lines[1], "%z").tzinfo)
+    except (IndexError, ValueError, OverflowError):
         return None
-    return utc.astimezone(offset)
 
 
 def _identity(sections: dict[str, Section]) -> Identity:
@@ -279,8 +281,8 @@ class _Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     target: str
     address: str
     privilege: Privilege
-    collected_at: dt.datetime
-    clock: str
+    collected_at: Annotated[dt.datetime, msgspec.Meta(tz=True)]
+    clock: Literal["controller", "host"]
     complete: bool
     interrupted: str
     sections: list[_Entry]
@@ -409,8 +411,12 @@ def _load(archive: zipfile.ZipFile) -> Evidence:
         raise EvidenceDamaged(f"manifest.json: {error}") from error
     if manifest.format != FORMAT:
         raise EvidenceDamaged(f"its format is {manifest.format!r}, this version reads {FORMAT!r}")
+    if sum(entry.size for entry in manifest.sections) > 2 * STREAM_LIMIT:
+        raise EvidenceDamaged("it unpacks to more than a collection can hold")
     sections: dict[str, Section] = {}
     for entry in manifest.sections:
+        if entry.name in sections:
+            raise EvidenceDamaged(f"section {entry.name} stands in it twice")
         try:
             data = _read(archive, members, entry.file, entry.size)
         except (zipfile.BadZipFile, zlib.error) as error:
@@ -428,8 +434,10 @@ def _load(archive: zipfile.ZipFile) -> Evidence:
             stderr=entry.stderr.encode(),
         )
     extra = members.keys() - {e.file for e in manifest.sections} - _FIXED_MEMBERS
-    if extra or len(members) != len(archive.infolist()):
+    if extra:
         raise EvidenceDamaged(f"holds files that were not sealed: {', '.join(sorted(extra))}")
+    if len(members) != len(archive.infolist()):
+        raise EvidenceDamaged("holds several files of the same name")
     return Evidence(
         identity=manifest.host,
         privilege=manifest.privilege,

@@ -3,6 +3,7 @@
 import datetime as dt
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Literal
 
 from msgspec import Struct
 
@@ -134,7 +135,7 @@ class Evidence(Struct, frozen=True):
     target: str
     address: str
     collected_at: dt.datetime
-    clock: str
+    clock: Literal["controller", "host"]
     collector: str
     complete: bool
     interrupted: str

@@ -3,6 +3,7 @@
 import contextlib
 import datetime as dt
 import gzip
+import hashlib
 import json
 import zipfile
 
@@ -164,6 +165,49 @@ def test_a_file_that_was_not_sealed_is_refused(tmp_path):
         archive.writestr("sections/9999-extra", b"x")
     with pytest.raises(evidence.EvidenceDamaged, match="not sealed"):
         evidence.load(path)
+
+
+def reseal(path, change):
+    """What somebody may do who carries the file: change the manifest and hash it again."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(members.pop("manifest.json"))
+    change(manifest, members)
+    raw = json.dumps(manifest).encode()
+    members["manifest.sha256"] = hashlib.sha256(raw).hexdigest().encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("manifest.json", raw)
+        for name, data in members.items():
+            archive.writestr(name, data)
+
+
+def bombs(manifest, _):
+    for row in manifest["sections"]:
+        row["size"] = 50 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (bombs, "more than a collection can hold"),
+        (lambda manifest, _: manifest["sections"].append(manifest["sections"][0]), "twice"),
+        (lambda manifest, _: manifest.update(clock="<b>"), "clock"),
+        (lambda manifest, _: manifest.update(collected_at="2026-11-24T10:00:00"), "collected_at"),
+    ],
+)
+def test_a_file_that_was_sealed_again_is_not_trusted(tmp_path, change, word):
+    path = tmp_path / "h.evidence.zip"
+    evidence.save(made(a=b"1", b=b"2", c=b"3"), path)
+    reseal(path, change)
+    with pytest.raises(evidence.EvidenceDamaged, match=word):
+        evidence.load(path)
+
+
+@pytest.mark.parametrize("clock", ["9999-12-31T23:59:59Z\n+1400", "0001-01-01T00:00:00Z\n-1400"])
+def test_a_clock_beyond_the_calendar_is_no_clock(clock):
+    parsed = evidence.parse_stream(stream(frame("host.clock", clock.encode())))
+    with pytest.raises(evidence.StreamError, match="clock"):
+        evidence.from_stream(parsed, target="x")
 
 
 @given(st.integers(0, 2000), st.integers(1, 255))
