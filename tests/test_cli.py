@@ -276,6 +276,15 @@ def test_names_inside_a_damaged_file_reach_the_terminal_clean(tmp_path):
         assert b"\x1b" not in done.stderr
 
 
+def test_one_damaged_file_among_good_ones_is_named_in_the_report(tmp_path, collected):
+    (tmp_path / "bad.stream").write_bytes(b"Connection closed\n")
+    done = agent("evaluate", "bad.stream", collected, "--lang", "zh", "-o", "-", cwd=tmp_path)
+    assert done.returncode == 5
+    page = done.stdout.decode()
+    assert "bad.stream" in page
+    assert "已损坏，或不是证据文件" in page
+
+
 @pytest.mark.parametrize("content", [b"", b"hello\n", b"PK\x03\x04broken", b"\0" * 100])
 def test_files_that_are_not_evidence(tmp_path, content):
     (tmp_path / "x").write_bytes(content)

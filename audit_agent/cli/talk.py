@@ -48,7 +48,7 @@ class Talk:
             return
         self.clear()
         if _redraws():
-            self._line = _cut(printable(text), shutil.get_terminal_size().columns // 2)
+            self._line = _cut(printable(text), shutil.get_terminal_size().columns // 2 - 1)
             _write(self._line)
         else:
             _write(printable(text) + "\n")
@@ -56,7 +56,7 @@ class Talk:
     def clear(self) -> None:
         """Take the progress line away."""
         if self._line:
-            _write("\r\x1b[K")
+            _write(f"\r{'  ' * len(self._line)}\r")  # Chinese takes two columns a character
             self._line = ""
 
     def say(self, text: str) -> None:
