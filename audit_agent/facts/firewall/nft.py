@@ -63,7 +63,7 @@ def rule_lines(lines: Sequence[str], section: str) -> Lines:
             start = number + 1
         elif chain and (rule := re.search(r" # handle (\d{1,19})$", line)):
             text = " ".join(part.strip() for part in lines[start - 1 : number])
-            text = text[: text.rindex(" # handle ")]
+            text = text[: text.rindex("# handle ")].rstrip()
             found[family, table, chain, int(rule[1])] = (Quote(section, start, number), text)
             start = number + 1
     return found

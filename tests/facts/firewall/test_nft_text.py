@@ -259,3 +259,8 @@ def test_text_that_breaks_off_anywhere_is_survived():
     words = text.replace("\n", " \n ").split(" ")
     for length in range(len(words)):
         nft_text.parse(" ".join(words[:length]).split("\n"), "x")
+
+
+def test_a_handle_without_a_rule_is_survived():
+    lines = ["table ip f {", "\tchain c {", " # handle 7", "\t}", "}"]
+    assert [text for _, text in nft.rule_lines(lines, "x").values()] == [""]
